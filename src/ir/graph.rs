@@ -1,0 +1,327 @@
+//! A graph: a list of nodes in which arguments stand before their users, with the names of its axes and buffers and
+//! its outputs. Built through [`Builder`], which shares equal nodes, folds constants and puts the operands of
+//! commutative ops in one order; finished graphs are numbered canonically and verified.
+
+use super::node::{Id, Node};
+use super::op::{Bits, Fold, Op, Point};
+use super::ty::{AxisId, AxisSet, InputId, Kind, MAX_AXES, Type};
+use super::{check, fold_constants};
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+
+/// A buffer that a graph reads: its name, the axes that give its extents, and the kind of its elements.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Input {
+    pub name: String,
+    pub axes: Vec<AxisId>,
+    pub kind: Kind,
+}
+
+/// A buffer that a graph writes: `value` along `axes`, in that order.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Output {
+    pub name: String,
+    pub axes: Vec<AxisId>,
+    pub value: Id,
+}
+
+/// The most nodes a graph may have.
+pub const MAX_NODES: usize = 20_000;
+/// The most buffers a graph may read.
+pub const MAX_INPUTS: usize = 64;
+
+/// A loss, or a loss with its gradients, in index notation over named axes. Extents are no part of it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Graph {
+    pub name: String,
+    pub axes: Vec<String>,
+    pub inputs: Vec<Input>,
+    pub nodes: Vec<Node>,
+    pub types: Vec<Type>,
+    pub outputs: Vec<Output>,
+}
+
+impl Graph {
+    pub fn node(&self, id: Id) -> &Node {
+        &self.nodes[usize::from(id)]
+    }
+
+    pub fn op(&self, id: Id) -> Op {
+        self.node(id).op
+    }
+
+    pub fn ty(&self, id: Id) -> Type {
+        self.types[usize::from(id)]
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = Id> + use<> {
+        (0..self.nodes.len()).map(Id::from)
+    }
+
+    pub fn axis_name(&self, axis: AxisId) -> &str {
+        &self.axes[axis.index()]
+    }
+
+    pub fn input(&self, id: InputId) -> &Input {
+        &self.inputs[id.index()]
+    }
+
+    pub fn find_input(&self, name: &str) -> Option<InputId> {
+        self.inputs.iter().position(|i| i.name == name).map(InputId::new)
+    }
+
+    /// The axis that an argument names, where it is a plain axis.
+    pub fn as_axis(&self, id: Id) -> Option<AxisId> {
+        match self.op(id) {
+            Op::Axis(a) => Some(a),
+            _ => None,
+        }
+    }
+
+    /// A fold's parts: which, the axis it binds, its body.
+    pub fn as_fold(&self, id: Id) -> Option<(Fold, AxisId, Id)> {
+        let node = self.node(id);
+        match node.op {
+            Op::Fold(fold) => Some((fold, self.as_axis(node.args[0])?, node.args[1])),
+            _ => None,
+        }
+    }
+
+    /// A pointwise node's op and arguments.
+    pub fn as_point(&self, id: Id) -> Option<(Point, &[Id])> {
+        let node = self.node(id);
+        match node.op {
+            Op::Point(p) => Some((p, &node.args)),
+            _ => None,
+        }
+    }
+
+    /// A read's buffer and indices.
+    pub fn as_read(&self, id: Id) -> Option<(InputId, &[Id])> {
+        let node = self.node(id);
+        match (node.op, node.args.first().map(|&b| self.op(b))) {
+            (Op::Read, Some(Op::Input(input))) => Some((input, &node.args[1..])),
+            _ => None,
+        }
+    }
+
+    pub fn as_float(&self, id: Id) -> Option<f64> {
+        match self.op(id) {
+            Op::Float(x) => Some(x.get()),
+            _ => None,
+        }
+    }
+}
+
+/// Makes graphs, node by node.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    graph: Graph,
+    known: HashMap<Node, Id>,
+}
+
+impl Builder {
+    pub fn new(name: &str) -> Self {
+        let graph = Graph {
+            name: name.to_string(),
+            axes: vec![],
+            inputs: vec![],
+            nodes: vec![],
+            types: vec![],
+            outputs: vec![],
+        };
+        Self { graph, known: HashMap::new() }
+    }
+
+    /// An empty graph with the tables of another: same axes, same buffers, nothing computed.
+    pub fn like(graph: &Graph) -> Self {
+        let mut builder = Self::new(&graph.name);
+        builder.graph.axes = graph.axes.clone();
+        builder.graph.inputs = graph.inputs.clone();
+        builder
+    }
+
+    /// A copy of a graph to add to; its nodes keep their ids.
+    pub fn from(graph: &Graph) -> Self {
+        let known = graph.ids().map(|id| (graph.node(id).clone(), id)).collect();
+        Self { graph: graph.clone(), known }
+    }
+
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// A new axis. A name that is taken gets a number behind it.
+    pub fn axis(&mut self, name: &str) -> Result<AxisId> {
+        if self.graph.axes.len() == MAX_AXES {
+            return Err(self.problem(format!("more than {MAX_AXES} axes")));
+        }
+        let taken = |candidate: &str| self.graph.axes.iter().any(|a| a == candidate);
+        let unique = (2..).map(|i| format!("{name}{i}")).find(|n| !taken(n)).filter(|_| taken(name));
+        self.graph.axes.push(unique.unwrap_or_else(|| name.to_string()));
+        Ok(AxisId::new(self.graph.axes.len() - 1))
+    }
+
+    pub fn input(&mut self, name: &str, axes: &[AxisId], kind: Kind) -> Result<InputId> {
+        if self.graph.inputs.len() == MAX_INPUTS {
+            return Err(self.problem(format!("more than {MAX_INPUTS} inputs")));
+        }
+        if self.graph.find_input(name).is_some() {
+            return Err(self.problem(format!("input {name} is declared twice")));
+        }
+        if !matches!(kind, Kind::Float | Kind::Int) {
+            return Err(self.problem(format!("input {name} cannot hold {}", kind.name())));
+        }
+        self.graph.inputs.push(Input { name: name.to_string(), axes: axes.to_vec(), kind });
+        Ok(InputId::new(self.graph.inputs.len() - 1))
+    }
+
+    pub fn output(&mut self, name: &str, axes: &[AxisId], value: Id) {
+        self.graph.outputs.push(Output { name: name.to_string(), axes: axes.to_vec(), value });
+    }
+
+    /// The node of an op and its arguments: one that is there already, a constant, or a new one.
+    pub fn add(&mut self, op: Op, args: &[Id]) -> Result<Id> {
+        let mut node = Node::new(op, args);
+        if let Op::Point(p) = op
+            && p.commutes()
+            && args.len() == 2
+        {
+            node.args.sort_by_key(|&id| (!self.is_constant(id), id));
+        }
+        if let Some(same) = fold_constants::fold(&self.graph, &node) {
+            return match same {
+                fold_constants::Folded::Leaf(op) => self.intern(Node::leaf(op)),
+                fold_constants::Folded::Same(id) => Ok(id),
+            };
+        }
+        self.intern(node)
+    }
+
+    /// The node exactly as written: shared, but neither folded nor reordered.
+    pub fn intern(&mut self, node: Node) -> Result<Id> {
+        if let Some(&id) = self.known.get(&node) {
+            return Ok(id);
+        }
+        if self.graph.nodes.len() == MAX_NODES {
+            return Err(self.problem(format!("more than {MAX_NODES} nodes")));
+        }
+        let ty = check::infer(&self.graph, &node).map_err(|problem| self.problem(problem))?;
+        let id = Id::from(self.graph.nodes.len());
+        self.graph.nodes.push(node.clone());
+        self.graph.types.push(ty);
+        self.known.insert(node, id);
+        Ok(id)
+    }
+
+    fn is_constant(&self, id: Id) -> bool {
+        matches!(self.graph.op(id), Op::Float(_) | Op::Int(_))
+    }
+
+    fn problem(&self, problem: String) -> Error {
+        Error::Declaration { loss: self.graph.name.clone(), problem }
+    }
+
+    pub fn float(&mut self, value: f64) -> Result<Id> {
+        self.intern(Node::leaf(Op::Float(Bits::new(value))))
+    }
+
+    pub fn int(&mut self, value: i64) -> Result<Id> {
+        self.intern(Node::leaf(Op::Int(value)))
+    }
+
+    pub fn index(&mut self, axis: AxisId) -> Result<Id> {
+        self.intern(Node::leaf(Op::Axis(axis)))
+    }
+
+    pub fn size(&mut self, axis: AxisId) -> Result<Id> {
+        let axis = self.index(axis)?;
+        self.add(Op::Size, &[axis])
+    }
+
+    pub fn read(&mut self, input: InputId, indices: &[Id]) -> Result<Id> {
+        let mut args = vec![self.intern(Node::leaf(Op::Input(input)))?];
+        args.extend(indices);
+        self.add(Op::Read, &args)
+    }
+
+    pub fn fold(&mut self, fold: Fold, axis: AxisId, body: Id) -> Result<Id> {
+        let axis = self.index(axis)?;
+        self.add(Op::Fold(fold), &[axis, body])
+    }
+
+    pub fn point(&mut self, point: Point, args: &[Id]) -> Result<Id> {
+        self.add(Op::Point(point), args)
+    }
+
+    /// The value with indices put in place of axes, all at once. Bound axes stay.
+    ///
+    /// # Errors
+    /// Where an index would be captured: it varies along an axis that a fold inside the value binds.
+    pub fn substitute(&mut self, value: Id, with: &[(AxisId, Id)]) -> Result<Id> {
+        let mut done = HashMap::new();
+        self.substitute_in(value, with, &mut done)
+    }
+
+    fn substitute_in(&mut self, value: Id, with: &[(AxisId, Id)], done: &mut HashMap<(Id, AxisSet), Id>) -> Result<Id> {
+        let free = self.graph.ty(value).axes;
+        let with: Vec<_> = with.iter().copied().filter(|(a, _)| free.contains(*a)).collect();
+        if with.is_empty() {
+            return Ok(value);
+        }
+        let key = (value, with.iter().map(|(a, _)| *a).collect());
+        if let Some(&id) = done.get(&key) {
+            return Ok(id);
+        }
+        let node = self.graph.node(value).clone();
+        let result = match (node.op, self.graph.as_fold(value)) {
+            (Op::Axis(axis), _) => with.iter().find(|(a, _)| *a == axis).map_or(value, |(_, index)| *index),
+            (_, Some((fold, axis, body))) => {
+                if let Some((a, _)) = with.iter().find(|(_, index)| self.graph.ty(*index).axes.contains(axis)) {
+                    let (a, axis) = (self.graph.axis_name(*a), self.graph.axis_name(axis));
+                    return Err(self.problem(format!("index in place of {a} varies along {axis}, which a fold binds")));
+                }
+                let body = self.substitute_in(body, &with, done)?;
+                self.fold(fold, axis, body)?
+            }
+            _ => {
+                let args: Result<Vec<_>> = node.args.iter().map(|&a| self.substitute_in(a, &with, done)).collect();
+                self.add(node.op, &args?)?
+            }
+        };
+        done.insert(key, result);
+        Ok(result)
+    }
+
+    /// The finished graph: what the outputs do not need is dropped, the rest numbered in order of need, and all of it
+    /// verified.
+    pub fn finish(self) -> Result<Graph> {
+        let canonical = canonical(&self.graph);
+        check::check(&canonical)?;
+        Ok(canonical)
+    }
+}
+
+/// The graph renumbered depth first from its outputs, so that equal graphs are equal lists.
+fn canonical(graph: &Graph) -> Graph {
+    let mut place: HashMap<Id, Id> = HashMap::new();
+    let mut nodes: Vec<Node> = vec![];
+    let mut types = vec![];
+    let mut stack: Vec<(Id, bool)> = graph.outputs.iter().rev().map(|o| (o.value, false)).collect();
+    while let Some((id, ready)) = stack.pop() {
+        if place.contains_key(&id) {
+            continue;
+        }
+        let node = graph.node(id);
+        if !ready {
+            stack.push((id, true));
+            stack.extend(node.args.iter().rev().map(|&a| (a, false)));
+            continue;
+        }
+        place.insert(id, Id::from(nodes.len()));
+        nodes.push(Node { op: node.op, args: node.args.iter().map(|a| place[a]).collect() });
+        types.push(graph.ty(id));
+    }
+    let outputs = graph.outputs.iter().map(|o| Output { value: place[&o.value], ..o.clone() }).collect();
+    Graph { name: graph.name.clone(), axes: graph.axes.clone(), inputs: graph.inputs.clone(), nodes, types, outputs }
+}

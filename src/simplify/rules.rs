@@ -1,0 +1,150 @@
+//! The rules: directed equations, one a line. There is no commutativity and no associativity; where the order of
+//! operands matters, both orders stand here.
+//!
+//! Most hold for all floats ([`Validity::Exact`]: same bits, or the sign of a zero at most). The rest are identities
+//! of the real numbers ([`Validity::Real`]): they may round otherwise, and give a number where the left side
+//! overflows or is NaN; that is what they are for.
+
+use super::facts::{Egraph, Fact, Facts};
+use crate::ir::{Id, Kind, Node};
+use egg::{ConditionalApplier, Pattern, Rewrite, Subst, Var};
+use std::sync::OnceLock;
+
+/// How far a rule holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Validity {
+    /// For every float.
+    Exact,
+    /// For the real numbers.
+    Real,
+}
+
+/// What must be known for a rule to apply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Guard {
+    /// The first does not vary along the axis that the second names.
+    FreeOf(&'static str, &'static str),
+    Positive(&'static str),
+    Constant(&'static str),
+    Float(&'static str),
+}
+
+/// One equation, read from left to right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rule {
+    pub name: &'static str,
+    pub left: &'static str,
+    pub right: &'static str,
+    pub guards: &'static [Guard],
+    pub validity: Validity,
+}
+
+macro_rules! rules {
+    ($($validity:ident $name:literal: $left:literal => $right:literal $(if $($guard:expr),+)?;)*) => {
+        /// Every rule of `simplify`.
+        pub const RULES: &[Rule] = &[$(Rule {
+            name: $name, left: $left, right: $right, guards: &[$($($guard),+)?], validity: Validity::$validity,
+        }),*];
+    };
+}
+
+use Guard::{Constant, Float, FreeOf, Positive};
+
+rules! {
+    // Signs move outward and meet.
+    Exact "negation of a negation": "(neg (neg ?x))" => "?x";
+    Exact "product with a negation": "(mul ?a (neg ?b))" => "(neg (mul ?a ?b))";
+    Exact "product with a negation on the left": "(mul (neg ?a) ?b)" => "(neg (mul ?a ?b))";
+    Exact "quotient of a negation": "(div (neg ?a) ?b)" => "(neg (div ?a ?b))";
+    Exact "quotient by a negation": "(div ?a (neg ?b))" => "(neg (div ?a ?b))";
+    Exact "sum with a negation": "(add ?a (neg ?b))" => "(sub ?a ?b)";
+    Exact "sum with a negation on the left": "(add (neg ?a) ?b)" => "(sub ?b ?a)";
+    Exact "difference with a negation": "(sub ?a (neg ?b))" => "(add ?a ?b)";
+    Exact "difference from a negation": "(sub (neg ?a) ?b)" => "(neg (add ?a ?b))";
+    Exact "negation of a difference": "(neg (sub ?a ?b))" => "(sub ?b ?a)";
+    Exact "sum of negations along an axis": "(sum ?i (neg ?x))" => "(neg (sum ?i ?x))";
+    Exact "negations in both branches": "(select ?c (neg ?a) (neg ?b))" => "(neg (select ?c ?a ?b))";
+    Exact "negation or nothing": "(select ?c (neg ?a) 0.0)" => "(neg (select ?c ?a 0.0))";
+    Exact "nothing or negation": "(select ?c 0.0 (neg ?a))" => "(neg (select ?c 0.0 ?a))";
+    Exact "absolute value of a negation": "(abs (neg ?x))" => "(abs ?x)";
+    Exact "sign of a negation": "(sign (neg ?x))" => "(neg (sign ?x))";
+
+    // Constants and equal operands.
+    Exact "product with one": "(mul 1.0 ?x)" => "?x";
+    Exact "quotient by one": "(div ?x 1.0)" => "?x";
+    Exact "sum with zero": "(add 0.0 ?x)" => "?x";
+    Exact "difference with zero": "(sub ?x 0.0)" => "?x";
+    Exact "difference from zero": "(sub 0.0 ?x)" => "(neg ?x)";
+    Exact "logarithm of one": "(log 1.0)" => "0.0";
+    Exact "twice the same": "(add ?x ?x)" => "(mul 2.0 ?x)" if Float("?x");
+    Exact "product with minus one": "(mul -1.0 ?x)" => "(neg ?x)";
+    Real "constants of a product": "(mul ?a (mul ?b ?x))" => "(mul (mul ?a ?b) ?x)" if Constant("?a"), Constant("?b");
+    Real "constants of a quotient": "(div (mul ?a ?x) ?b)" => "(mul (div ?a ?b) ?x)" if Constant("?a"), Constant("?b");
+    Real "constant in a product": "(mul ?x (mul ?a ?y))" => "(mul ?a (mul ?x ?y))" if Constant("?a");
+    Exact "sign times absolute value": "(mul (sign ?x) (abs ?x))" => "?x";
+    Exact "absolute value times sign": "(mul (abs ?x) (sign ?x))" => "?x";
+    Exact "square of an absolute value": "(mul (abs ?x) (abs ?x))" => "(mul ?x ?x)";
+    Exact "same in both branches": "(select ?c ?x ?x)" => "?x";
+
+    // What does not vary along an axis leaves its sum.
+    Real "factor of a sum along an axis": "(sum ?i (mul ?k ?x))" => "(mul ?k (sum ?i ?x))" if FreeOf("?k", "?i");
+    Real "right factor of a sum along an axis": "(sum ?i (mul ?x ?k))" => "(mul ?k (sum ?i ?x))" if FreeOf("?k", "?i");
+    Real "divisor of a sum along an axis": "(sum ?i (div ?x ?k))" => "(div (sum ?i ?x) ?k)" if FreeOf("?k", "?i");
+    Real "sum of the same along an axis": "(sum ?i ?k)" => "(mul (float (size ?i)) ?k)" if FreeOf("?k", "?i");
+
+    // Exponentials and logarithms.
+    Real "log of exp": "(log (exp ?x))" => "?x";
+    Real "log of a quotient": "(log (div ?a ?b))" => "(sub (log ?a) (log ?b))" if Positive("?a"), Positive("?b");
+    Real "log of a product": "(log (mul ?a ?b))" => "(add (log ?a) (log ?b))" if Positive("?a"), Positive("?b");
+    Real "log of sum of exp": "(log (sum ?i (exp ?x)))" => "(lse ?i ?x)";
+    Real "exp over sum of exp": "(div (exp ?a) (sum ?i (exp ?x)))" => "(exp (sub ?a (lse ?i ?x)))";
+    Real "log-sum-exp of a shift": "(lse ?i (sub ?x ?k))" => "(sub (lse ?i ?x) ?k)" if FreeOf("?k", "?i");
+    Real "difference of equal shifts": "(sub (sub ?a ?k) (sub ?b ?k))" => "(sub ?a ?b)";
+    Real "log of sigmoid": "(log (sigmoid ?x))" => "(neg (softplus (neg ?x)))";
+    Real "one minus sigmoid": "(sub 1.0 (sigmoid ?x))" => "(sigmoid (neg ?x))";
+    Real "sigmoid by its definition": "(div 1.0 (add 1.0 (exp ?x)))" => "(sigmoid (neg ?x))";
+    Real "sigmoid by its other definition": "(div (exp ?x) (add 1.0 (exp ?x)))" => "(sigmoid ?x)";
+    Real "log of one plus exp": "(log (add 1.0 (exp ?x)))" => "(softplus ?x)";
+    Real "log1p of exp": "(log1p (exp ?x))" => "(softplus ?x)";
+    Real "log of one plus": "(log (add 1.0 ?x))" => "(log1p ?x)";
+    Real "exp minus one": "(sub (exp ?x) 1.0)" => "(expm1 ?x)";
+
+    // A value or nothing: factors go inside, halves meet.
+    Real "factor of a value or nothing": "(mul ?k (select ?c ?a 0.0))" => "(select ?c (mul ?k ?a) 0.0)";
+    Real "right factor of a value or nothing": "(mul (select ?c ?a 0.0) ?k)" => "(select ?c (mul ?k ?a) 0.0)";
+    Real "factor of nothing or a value": "(mul ?k (select ?c 0.0 ?a))" => "(select ?c 0.0 (mul ?k ?a))";
+    Real "right factor of nothing or a value": "(mul (select ?c 0.0 ?a) ?k)" => "(select ?c 0.0 (mul ?k ?a))";
+    Exact "two halves": "(add (select ?c ?a 0.0) (select ?c 0.0 ?b))" => "(select ?c ?a ?b)";
+    Exact "two halves, the other first": "(add (select ?c 0.0 ?b) (select ?c ?a 0.0))" => "(select ?c ?a ?b)";
+    Exact "difference of two halves": "(sub (select ?c ?a 0.0) (select ?c 0.0 ?b))" => "(select ?c ?a (neg ?b))";
+}
+
+/// The rules as egg runs them; made once.
+pub fn rewrites() -> &'static [Rewrite<Node, Facts>] {
+    static REWRITES: OnceLock<Vec<Rewrite<Node, Facts>>> = OnceLock::new();
+    REWRITES.get_or_init(|| RULES.iter().map(rewrite).collect())
+}
+
+/// # Panics
+/// Where a rule of the table is not well formed: every rule is parsed by the first test that runs.
+fn rewrite(rule: &Rule) -> Rewrite<Node, Facts> {
+    let pattern = |text: &str| text.parse::<Pattern<Node>>().unwrap_or_else(|e| panic!("{}: {e}", rule.name));
+    let (left, right) = (pattern(rule.left), pattern(rule.right));
+    if rule.guards.is_empty() {
+        return Rewrite::new(rule.name, left, right).expect("the right side binds nothing new");
+    }
+    let guards = rule.guards;
+    let condition = move |egraph: &mut Egraph, _: Id, subst: &Subst| guards.iter().all(|g| holds(egraph, subst, *g));
+    let applier = ConditionalApplier { condition, applier: right };
+    Rewrite::new(rule.name, left, applier).expect("the right side binds nothing new")
+}
+
+fn holds(egraph: &Egraph, subst: &Subst, guard: Guard) -> bool {
+    let fact = |name: &str| -> &Fact { &egraph[subst[name.parse::<Var>().expect("a variable")]].data };
+    match guard {
+        FreeOf(value, axis) => fact(axis).axis.is_some_and(|axis| !fact(value).axes.contains(axis)),
+        Positive(value) => fact(value).positive,
+        Constant(value) => fact(value).constant.is_some(),
+        Float(value) => fact(value).kind == Kind::Float,
+    }
+}

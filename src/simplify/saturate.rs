@@ -1,0 +1,100 @@
+//! One run of `simplify`: a graph in, an equal and better graph out, with a report of what was done.
+
+use super::cost::graph_cost;
+use super::extract::Extraction;
+use super::facts::{Egraph, Facts};
+use super::rules::rewrites;
+use crate::error::Result;
+use crate::ir::{Builder, Graph, Id};
+use egg::{Runner, SimpleScheduler, StopReason};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::time::Duration;
+
+/// Limits are counts, never times, so that equal graphs always give equal results.
+const MAX_ITERATIONS: usize = 40;
+const MAX_ENODES: usize = 50_000;
+
+/// What a run did.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Report {
+    pub iterations: usize,
+    pub nodes: usize,
+    pub classes: usize,
+    /// Whether no rule had anything left to say; otherwise a limit ended the run.
+    pub saturated: bool,
+    /// How often each rule found something new.
+    pub fired: BTreeMap<String, usize>,
+    pub cost_before: u64,
+    pub cost_after: u64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let end = if self.saturated { "saturated" } else { "ended by a limit" };
+        writeln!(f, "{end} after {} iterations: {} nodes, {} classes", self.iterations, self.nodes, self.classes)?;
+        writeln!(f, "cost {} before, {} after", self.cost_before, self.cost_after)?;
+        self.fired.iter().try_for_each(|(rule, count)| writeln!(f, "{count:4} × {rule}"))
+    }
+}
+
+/// The graph in its cheapest stable form, all outputs together.
+pub fn simplify(graph: &Graph) -> Result<(Graph, Report)> {
+    let mut egraph = Egraph::new(Facts { inputs: graph.inputs.iter().map(|i| i.kind).collect() });
+    let mut class: Vec<Id> = vec![];
+    for id in graph.ids() {
+        let mut node = graph.node(id).clone();
+        node.args.iter_mut().for_each(|a| *a = class[usize::from(*a)]);
+        class.push(egraph.add(node));
+    }
+    let runner = Runner::<_, _, ()>::new(Facts::default())
+        .with_egraph(egraph)
+        .with_scheduler(SimpleScheduler)
+        .with_iter_limit(MAX_ITERATIONS)
+        .with_node_limit(MAX_ENODES)
+        .with_time_limit(Duration::MAX)
+        .run(rewrites());
+    let simple = rebuild(graph, &runner.egraph, |id| class[usize::from(id)])?;
+    let mut fired = BTreeMap::new();
+    for (rule, count) in runner.iterations.iter().flat_map(|i| &i.applied) {
+        *fired.entry(rule.to_string()).or_insert(0) += count;
+    }
+    let report = Report {
+        iterations: runner.iterations.len(),
+        nodes: runner.egraph.total_number_of_nodes(),
+        classes: runner.egraph.number_of_classes(),
+        saturated: matches!(runner.stop_reason, Some(StopReason::Saturated)),
+        fired,
+        cost_before: graph_cost(graph),
+        cost_after: graph_cost(&simple),
+    };
+    Ok((simple, report))
+}
+
+fn rebuild(graph: &Graph, egraph: &Egraph, class_of: impl Fn(Id) -> Id) -> Result<Graph> {
+    let extraction = Extraction::new(egraph);
+    let mut builder = Builder::like(graph);
+    let mut built: HashMap<Id, Id> = HashMap::new();
+    for output in &graph.outputs {
+        let root = egraph.find(class_of(output.value));
+        let mut stack = vec![root];
+        while let Some(&class) = stack.last() {
+            if built.contains_key(&class) {
+                stack.pop();
+                continue;
+            }
+            let node = extraction.node(egraph, class)?;
+            let args: Vec<Id> = node.args.iter().map(|&a| egraph.find(a)).collect();
+            let missing: Vec<Id> = args.iter().copied().filter(|a| !built.contains_key(a)).collect();
+            if missing.is_empty() {
+                let args: Vec<Id> = args.iter().map(|a| built[a]).collect();
+                built.insert(class, builder.add(node.op, &args)?);
+                stack.pop();
+            } else {
+                stack.extend(missing.into_iter().rev());
+            }
+        }
+        builder.output(&output.name, &output.axes, built[&root]);
+    }
+    builder.finish()
+}

@@ -1,0 +1,7 @@
+//! Tracing: a declaration, written with [`Expr`] handles over named axes, becomes a graph.
+
+mod expr;
+mod tracer;
+
+pub use expr::{Expr, Operand};
+pub use tracer::{Axis, Port, Spec, Trace, Tracer};

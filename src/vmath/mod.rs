@@ -1,0 +1,29 @@
+//! Elementary functions over contiguous tiles, for JIT-compiled loops that call once per tile.
+//!
+//! **What.** `exp`, `log`, `log1p`, `expm1` and `tanh` for `f32` and `f64`, each as three C functions ([`Entry`]):
+//! `y[i] = f(scale · x[i] + shift)` stored, stored and summed, or only summed. The prologue is one fused multiply-add;
+//! its identity is `scale = 1, shift = −0.0` (a shift of `+0.0` turns an argument of `−0` into `+0`).
+//!
+//! **Assumes.** The default floating-point environment. Pointers are valid for `n` elements and aligned to one element;
+//! `x` and `y` are equal or do not overlap.
+//!
+//! **Promises.**
+//! * At most 1 ulp of error: `f32` tested on every input, `f64` on samples. IEEE special values, gradual underflow.
+//! * The same bits at every [`Level`], wherever an element stands in the tile (except the sign and payload of a NaN).
+//! * Sums run over a fixed number of partial sums in a fixed order, so they too have the same bits at every level.
+//! * No element outside the `n` is read or written, and none contributes to a sum.
+//!
+//! **How.** Each function is written once, as a branch-free scalar (`single.rs`, `double.rs`); `tile.rs` applies it to
+//! blocks of lanes, and compiles that loop once per instruction set; `level.rs` chooses one when first asked.
+//! `LOSSJIT_LEVEL=baseline|avx2|avx512|neon` forces the choice; a word it does not know, or a level that the machine
+//! lacks, is an error. The baseline of x86-64 has no fused multiply-add instruction: the same bits, slowly.
+
+mod double;
+mod level;
+mod single;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+pub use level::{Level, level};
+pub use tile::{Entry, Function, Real, Tile, entry, entry_at, scalar};

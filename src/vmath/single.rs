@@ -1,0 +1,161 @@
+//! The formulas for `f32`: branch-free, correct to 1 ulp on every input (`tests.rs` checks them all).
+//!
+//! * Argument reduction after Cody and Waite, *Software Manual for the Elementary Functions* (1980), in the form with
+//!   fused multiply-adds of Muller et al., *Handbook of Floating-Point Arithmetic* (2nd ed., 2018), ch. 10.
+//! * `x = n ln 2 + r`, rounding to the integer `n` by adding `1.5 · 2²³`, whose low bits then hold `n`.
+//! * `log1p` scales the exact sum `1 + x` instead of correcting the rounded one.
+//! * Polynomials are relative minimax fits: Lawson's reweighted least squares in 260-bit arithmetic, coefficients
+//!   rounded to `f32` from the lowest degree up, the rest fitted again after each. The comment at each gives its bound.
+//!
+//! `if a < b { a } else { b }` is one instruction and keeps a NaN in `b`; `f32::min` is not and does not.
+
+const SHIFTER: f32 = 12_582_912.0; // 1.5 · 2^23
+const LN2: f32 = std::f32::consts::LN_2;
+const LN2_HI: f32 = 0.693_145_75; // 17 bits, so that n · LN2_HI is exact
+const LN2_LO: f32 = 1.428_606_8e-6;
+/// log reduces its argument to [0.75, 1.5): with m = 2x or x/2 in it, m − 1 is exact, also as 2^k (1 + x) − 1.
+const REDUCED_MIN: u32 = 0x3f40_0000;
+const EXPONENT: u32 = 0xff80_0000;
+
+#[inline(always)]
+fn horner<const N: usize>(x: f32, c: [f32; N]) -> f32 {
+    let mut sum = c[N - 1];
+    let mut i = N - 1;
+    while i > 0 {
+        i -= 1;
+        sum = sum.mul_add(x, c[i]);
+    }
+    sum
+}
+
+/// 2^n for −126 ≤ n + offset ≤ 127, where `shifted` = SHIFTER + n, times 2^offset.
+#[inline(always)]
+fn power_of_two(shifted: f32, offset: i32) -> f32 {
+    f32::from_bits((shifted.to_bits() << 23).wrapping_add(((127 + offset) as u32) << 23))
+}
+
+/// x − n ln 2
+#[inline(always)]
+fn reduce(x: f32, n: f32) -> f32 {
+    n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, x))
+}
+
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    // Beyond these the result is 0 or infinite.
+    let x = if x < -104.0 { -104.0 } else { x };
+    let x = if x > 89.0 { 89.0 } else { x };
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, SHIFTER);
+    let r = reduce(x, shifted - SHIFTER);
+    // 1 + r + r² Q(r), |r| ≤ ln 2 / 2: 2^-27.9
+    let p = horner(r, [1.0, 1.0, 0.5, 0.166_665_33, 0.041_667_197, 0.008_367_551_5, 0.001_386_544]);
+    // 2^n in two factors: n goes from −150 to 128, and only the last product may round, overflow or underflow.
+    let (offset, rest) = if x < 0.0 { (64, 5.421_011e-20) } else { (-64, 1.844_674_4e19) };
+    p * power_of_two(shifted, offset) * rest
+}
+
+/// e ln 2 + log(1 + r), −0.25 ≤ r < 0.5
+#[inline(always)]
+fn log_reduced(e: f32, r: f32) -> f32 {
+    // r + r² Q(r): 2^-27.5
+    let q = horner(
+        r,
+        [
+            -0.5,
+            0.333_334_5,
+            -0.250_001_04,
+            0.199_908_18,
+            -0.166_470_2,
+            0.144_784_06,
+            -0.131_632_54,
+            0.104_660_7,
+            -0.045_083_623,
+        ],
+    );
+    // The error of LN2 itself costs at most 0.07 ulp.
+    e.mul_add(LN2, (r * r).mul_add(q, r))
+}
+
+/// The special values of log: `value` is right where 0 < x < ∞.
+#[inline(always)]
+fn log_special(x: f32, value: f32) -> f32 {
+    let value = if x < f32::INFINITY { value } else { x };
+    let value = if x < 0.0 { f32::NAN } else { value };
+    if x == 0.0 { f32::NEG_INFINITY } else { value }
+}
+
+#[inline(always)]
+pub fn log(x: f32) -> f32 {
+    let subnormal = x < f32::MIN_POSITIVE;
+    let y = if subnormal { x * 8_388_608.0 } else { x };
+    let e0 = if subnormal { -23.0 } else { 0.0 };
+    let above = y.to_bits().wrapping_sub(REDUCED_MIN);
+    let e = ((above as i32) >> 23) as f32 + e0;
+    let m = f32::from_bits(y.to_bits().wrapping_sub(above & EXPONENT));
+    log_special(x, log_reduced(e, m - 1.0))
+}
+
+#[inline(always)]
+pub fn log1p(x: f32) -> f32 {
+    let u = 1.0 + x;
+    let above = u.to_bits().wrapping_sub(REDUCED_MIN);
+    let e = ((above as i32) >> 23) as f32;
+    // 2^-e (1 + x) − 1 = 2^-e x + (2^-e − 1). Where e ≠ 0, x is far from subnormal and its exponent can take −e; the
+    // power 2^-e is taken as 0 where it would underflow.
+    let scaled = f32::from_bits(x.to_bits().wrapping_sub(above & EXPONENT));
+    let power = 1.0f32.to_bits().wrapping_sub(above & EXPONENT) as i32;
+    let power = f32::from_bits(if power < 0 { 0 } else { power } as u32);
+    let value = log_reduced(e, scaled + (power - 1.0));
+    log_special(u, value).copysign(x)
+}
+
+/// r² Q(r), so that expm1(r) = r + r² Q(r), |r| ≤ 0.5: 2^-27.5
+#[inline(always)]
+fn expm1_tail(r: f32) -> f32 {
+    let c = [0.5, 0.166_666_63, 0.041_665_874, 0.008_333_803, 0.001_398_108_1, 0.000_197_769_78];
+    r * r * horner(r, c)
+}
+
+#[inline(always)]
+pub fn expm1(x: f32) -> f32 {
+    // Beyond these the result is −1 or infinite.
+    let y = if x < -20.0 { -20.0 } else { x };
+    let y = if y > 88.8 { 88.8 } else { y };
+    let small = y.abs() < 0.5;
+    let shifted = y.mul_add(std::f32::consts::LOG2_E, SHIFTER);
+    let shifted = if small { SHIFTER } else { shifted };
+    let r = reduce(y, shifted - SHIFTER);
+    let tail = expm1_tail(r);
+    // s (r + tail) + (s − ½) with s = ½ 2^n, since 2^128 is no number; `low` is what s − ½ loses for large n.
+    let s = power_of_two(shifted, -1);
+    let high = s - 0.5;
+    let low = (s - high) - 0.5;
+    let half = s.mul_add(r, high) + s.mul_add(tail, low);
+    let value = if small { r + tail } else { half + half };
+    value.copysign(x)
+}
+
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    let a = x.abs();
+    // x + x z P(z), z = x² ≤ 0.81: 2^-29.5
+    let z = x * x;
+    let c = [
+        -0.333_333_22,
+        0.133_329_81,
+        -0.053_929_49,
+        0.021_664_219,
+        -0.008_265_831,
+        0.002_583_895_6,
+        -0.000_455_922_33,
+    ];
+    let near = (a * z).mul_add(horner(z, c), a);
+    // 1 − 2 / (e^2a + 1); from 2a = 20 on it rounds to 1.
+    let y = if a > 10.0 { 20.0 } else { a + a };
+    let shifted = y.mul_add(std::f32::consts::LOG2_E, SHIFTER);
+    let r = reduce(y, shifted - SHIFTER);
+    let s = power_of_two(shifted, 0);
+    let denominator = s.mul_add(expm1_tail(r), s.mul_add(r, s + 1.0));
+    let far = 1.0 - 2.0 / denominator;
+    (if a < 0.9 { near } else { far }).copysign(x)
+}

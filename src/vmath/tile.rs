@@ -1,0 +1,242 @@
+//! From scalar formulas to tile functions: the block loop, its instances per level, and the table of entries.
+//!
+//! A tile is cut into blocks of as many elements as there are partial sums; a block is copied in, computed and copied
+//! out, so that the loop over its lanes has no aliasing and a constant length, and vectorises whole. The last, partial
+//! block takes the same path in a padded copy: the bits of an element do not depend on where it stands.
+
+use super::level::{Level, level};
+use super::{double, single};
+
+/// An elementary function of one real argument.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Function {
+    Exp,
+    Log,
+    Log1p,
+    Expm1,
+    Tanh,
+}
+
+impl Function {
+    pub const ALL: [Function; 5] =
+        [Function::Exp, Function::Log, Function::Log1p, Function::Expm1, Function::Tanh];
+}
+
+/// `y[i] = f(scale · x[i] + shift)` for `i < n`; returns `Σ y[i]` where the form has a sum, else 0.
+///
+/// # Safety
+/// `x` is valid for reads of `n` elements, `y` for writes of `n` where the form stores, both aligned to an element;
+/// they are equal or do not overlap. The level that the function was taken from is available.
+pub type Tile<T> = unsafe extern "C" fn(x: *const T, y: *mut T, n: usize, scale: T, shift: T) -> f64;
+
+/// The three forms of one function at one level.
+#[derive(Debug)]
+pub struct Entry<T: 'static> {
+    /// Stores; returns 0.
+    pub map: Tile<T>,
+    /// Stores and sums.
+    pub map_sum: Tile<T>,
+    /// Sums without storing; `y` is not used and may be null.
+    pub sum: Tile<T>,
+}
+
+/// `f32` and `f64`.
+pub trait Real: sealed::Arithmetic {}
+impl Real for f32 {}
+impl Real for f64 {}
+
+/// The tile functions of `f` at the level of this process; an error if `LOSSJIT_LEVEL` asks for the impossible.
+pub fn entry<T: Real>(f: Function) -> Result<&'static Entry<T>, String> {
+    Ok(T::entry(level()?, f))
+}
+
+/// The tile functions of `f` at `level`. Panics if this machine lacks it.
+pub fn entry_at<T: Real>(level: Level, f: Function) -> &'static Entry<T> {
+    assert!(level.is_available(), "vmath: this machine lacks level {}", level.word());
+    T::entry(level, f)
+}
+
+/// `f(x)`: the bits that a tile function would store.
+pub fn scalar<T: Real>(f: Function, x: T) -> T {
+    T::value(f, x)
+}
+
+mod sealed {
+    use super::{Entry, Function, Level};
+
+    pub trait Arithmetic: Copy + Default + PartialEq + std::fmt::Debug + Send + Sync + 'static {
+        fn value(f: Function, x: Self) -> Self;
+        fn affine(self, scale: Self, shift: Self) -> Self;
+        fn plus(self, other: Self) -> Self;
+        fn wide(self) -> f64;
+        fn entry(level: Level, f: Function) -> &'static Entry<Self>;
+    }
+}
+
+macro_rules! arithmetic {
+    ($real:ident, $formulas:ident, $lanes:literal) => {
+        impl sealed::Arithmetic for $real {
+            #[inline(always)]
+            fn value(f: Function, x: $real) -> $real {
+                match f {
+                    Function::Exp => $formulas::exp(x),
+                    Function::Log => $formulas::log(x),
+                    Function::Log1p => $formulas::log1p(x),
+                    Function::Expm1 => $formulas::expm1(x),
+                    Function::Tanh => $formulas::tanh(x),
+                }
+            }
+            #[inline(always)]
+            fn affine(self, scale: $real, shift: $real) -> $real {
+                scale.mul_add(self, shift)
+            }
+            #[inline(always)]
+            fn plus(self, other: $real) -> $real {
+                self + other
+            }
+            #[inline(always)]
+            fn wide(self) -> f64 {
+                f64::from(self)
+            }
+            fn entry(level: Level, f: Function) -> &'static Entry<$real> {
+                match level {
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 => avx512::entry::<$real, $lanes>(f),
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2Fma => avx2::entry::<$real, $lanes>(f),
+                    #[cfg(target_arch = "aarch64")]
+                    Level::Neon => neon::entry::<$real, $lanes>(f),
+                    _ => baseline::entry::<$real, $lanes>(f),
+                }
+            }
+        }
+    };
+}
+// Two 512-bit registers of partial sums: enough to hide the latency of an addition.
+arithmetic!(f32, single, 32);
+arithmetic!(f64, double, 16);
+
+/// Compiles the block loop for one instruction set.
+macro_rules! instance {
+    ($(#[$attribute:meta])* $level:ident) => {
+        mod $level {
+            use super::{Entry, Function, Real, run};
+
+            $(#[$attribute])*
+            unsafe extern "C" fn tile<
+                T: Real, const F: usize, const LANES: usize, const STORE: bool, const SUM: bool,
+            >(x: *const T, y: *mut T, n: usize, scale: T, shift: T) -> f64 {
+                // SAFETY: the same contract.
+                unsafe { run::<T, F, LANES, STORE, SUM>(x, y, n, scale, shift) }
+            }
+
+            const fn forms<T: Real, const F: usize, const LANES: usize>() -> Entry<T> {
+                Entry {
+                    map: tile::<T, F, LANES, true, false>,
+                    map_sum: tile::<T, F, LANES, true, true>,
+                    sum: tile::<T, F, LANES, false, true>,
+                }
+            }
+
+            pub fn entry<T: Real, const LANES: usize>(f: Function) -> &'static Entry<T> {
+                match f {
+                    Function::Exp => const { &forms::<T, { Function::Exp as usize }, LANES>() },
+                    Function::Log => const { &forms::<T, { Function::Log as usize }, LANES>() },
+                    Function::Log1p => const { &forms::<T, { Function::Log1p as usize }, LANES>() },
+                    Function::Expm1 => const { &forms::<T, { Function::Expm1 as usize }, LANES>() },
+                    Function::Tanh => const { &forms::<T, { Function::Tanh as usize }, LANES>() },
+                }
+            }
+        }
+    };
+}
+instance!(baseline);
+#[cfg(target_arch = "x86_64")]
+instance!(#[target_feature(enable = "avx2,fma")] avx2);
+#[cfg(target_arch = "x86_64")]
+instance!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")] avx512);
+#[cfg(target_arch = "aarch64")]
+instance!(#[target_feature(enable = "neon")] neon);
+
+/// Elements after which the partial sums move to `f64`, so that their error does not grow with `n`.
+const FLUSH: usize = 1024;
+
+/// The block loop. `F` indexes [`Function::ALL`]: a constant, so the choice folds away.
+///
+/// # Safety
+/// As [`Tile`].
+#[inline(always)]
+unsafe fn run<T: Real, const F: usize, const LANES: usize, const STORE: bool, const SUM: bool>(
+    x: *const T,
+    y: *mut T,
+    n: usize,
+    scale: T,
+    shift: T,
+) -> f64 {
+    let mut lanes = [T::default(); LANES];
+    let mut total = 0.0;
+    for block in 0..n / LANES {
+        let start = block * LANES;
+        // SAFETY: start + LANES ≤ n, and an array is aligned as its element.
+        let argument = unsafe { x.add(start).cast::<[T; LANES]>().read() };
+        let value = apply::<T, F, LANES>(argument, scale, shift);
+        if STORE {
+            // SAFETY: as above; the block of `x` was read before.
+            unsafe { y.add(start).cast::<[T; LANES]>().write(value) };
+        }
+        if SUM {
+            accumulate(&mut lanes, value);
+            if (start + LANES).is_multiple_of(FLUSH) {
+                total += fold(lanes);
+                lanes = [T::default(); LANES];
+            }
+        }
+    }
+    let rest = n % LANES;
+    if rest > 0 {
+        let start = n - rest;
+        let mut argument = [T::default(); LANES];
+        // SAFETY: start + rest = n, and rest < LANES.
+        unsafe { std::ptr::copy_nonoverlapping(x.add(start), argument.as_mut_ptr(), rest) };
+        let mut value = apply::<T, F, LANES>(argument, scale, shift);
+        if STORE {
+            // SAFETY: as above.
+            unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), y.add(start), rest) };
+        }
+        if SUM {
+            value[rest..].fill(T::default());
+            accumulate(&mut lanes, value);
+        }
+    }
+    if SUM { total + fold(lanes) } else { 0.0 }
+}
+
+#[inline(always)]
+fn apply<T: Real, const F: usize, const LANES: usize>(x: [T; LANES], scale: T, shift: T) -> [T; LANES] {
+    let mut y = [T::default(); LANES];
+    for lane in 0..LANES {
+        y[lane] = T::value(Function::ALL[F], x[lane].affine(scale, shift));
+    }
+    y
+}
+
+#[inline(always)]
+fn accumulate<T: Real, const LANES: usize>(lanes: &mut [T; LANES], value: [T; LANES]) {
+    for lane in 0..LANES {
+        lanes[lane] = lanes[lane].plus(value[lane]);
+    }
+}
+
+/// The sum of the partial sums in `f64`, halving the lanes: a fixed order that vectorises. `LANES` is a power of two.
+#[inline(always)]
+fn fold<T: Real, const LANES: usize>(lanes: [T; LANES]) -> f64 {
+    let mut sums = lanes.map(T::wide);
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            sums[lane] += sums[lane + width];
+        }
+        width /= 2;
+    }
+    sums[0]
+}
