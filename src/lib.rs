@@ -3,6 +3,8 @@ pub mod error;
 pub mod grad;
 pub mod ir;
 pub mod losses;
+pub mod nest;
+pub mod vmath;
 pub mod simplify;
 pub mod trace;
 pub use error::{Error, Result};
@@ -49,5 +51,16 @@ fn show() {
         let i = std::time::Instant::now();
         let (g, r) = simplify::simplify(&j).unwrap();
         println!("{g}{r} {:?}", i.elapsed());
+        let e=nest::expand(&g,&tr.extents).unwrap();
+        println!("{e}");
+        let lay=nest::Layout::row_major(&e,&tr.extents);
+        let n=nest::schedule(&e,&tr.extents,&lay).unwrap();
+        println!("{n}");
     }
+}
+#[test]
+fn dbg() {
+    use ir::*;
+    let g = parse("graph l2(x[n]: float, y[n]: float)\n%0[n]: float = read x @n\n%1[n]: float = read y @n\n%2[n]: float = mul 0.5 %1\n%3[n]: float = mul %0 %2\n%4[n]: float = mul 2.0 %3\nout[n] = %4\n").unwrap();
+    let (g,r)=simplify::simplify(&g).unwrap(); println!("{g}{r}");
 }

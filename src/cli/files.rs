@@ -82,17 +82,11 @@ fn split(spec: &str) -> (&str, Option<&str>) {
 
 fn format(path: &[u8]) -> Option<Format> {
     let ends = |extension: &str| {
-        path.len()
-            .checked_sub(extension.len())
-            .is_some_and(|at| path[at..].eq_ignore_ascii_case(extension.as_bytes()))
+        path.len().checked_sub(extension.len()).is_some_and(|at| path[at..].eq_ignore_ascii_case(extension.as_bytes()))
     };
-    [
-        (".npy", Format::Npy),
-        (".npz", Format::Npz),
-        (".safetensors", Format::Safetensors),
-    ]
-    .into_iter()
-    .find_map(|(extension, format)| ends(extension).then_some(format))
+    [(".npy", Format::Npy), (".npz", Format::Npz), (".safetensors", Format::Safetensors)]
+        .into_iter()
+        .find_map(|(extension, format)| ends(extension).then_some(format))
 }
 
 /// Finds `key` among the names of the arrays a file holds; without a key, the only one.
@@ -101,13 +95,9 @@ fn choose<'a>(held: &'a [String], key: Option<&str>) -> Result<&'a String, Probl
         (_, []) => Err(Problem::NoArrays),
         (None, [only]) => Ok(only),
         (None, _) => Err(Problem::KeyMissing { held: held.into() }),
-        (Some(key), _) => {
-            held.iter()
-                .find(|name| *name == key)
-                .ok_or_else(|| Problem::KeyUnknown {
-                    key: key.into(),
-                    held: held.into(),
-                })
-        }
+        (Some(key), _) => held
+            .iter()
+            .find(|name| *name == key)
+            .ok_or_else(|| Problem::KeyUnknown { key: key.into(), held: held.into() }),
     }
 }

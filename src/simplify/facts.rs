@@ -87,11 +87,12 @@ impl Analysis<Node> for Facts {
         changed
     }
 
-    /// A value known to be constant gets the constant as a node.
+    /// A value known to be constant is the constant: arithmetic on constants would breed more of them without end.
     fn modify(egraph: &mut Egraph, id: Id) {
         if let Some(constant) = egraph[id].data.constant {
             let leaf = egraph.add(Node::leaf(Op::Float(constant)));
             egraph.union(id, leaf);
+            egraph[id].nodes.retain(|node| node.op.is_leaf());
         }
     }
 }

@@ -26,6 +26,8 @@ pub enum Guard {
     FreeOf(&'static str, &'static str),
     Positive(&'static str),
     Constant(&'static str),
+    /// No constant. Two constants of a product that changed places would breed others without end.
+    Variable(&'static str),
     Float(&'static str),
 }
 
@@ -48,7 +50,7 @@ macro_rules! rules {
     };
 }
 
-use Guard::{Constant, Float, FreeOf, Positive};
+use Guard::{Constant, Float, FreeOf, Positive, Variable};
 
 rules! {
     // Signs move outward and meet.
@@ -80,7 +82,7 @@ rules! {
     Exact "product with minus one": "(mul -1.0 ?x)" => "(neg ?x)";
     Real "constants of a product": "(mul ?a (mul ?b ?x))" => "(mul (mul ?a ?b) ?x)" if Constant("?a"), Constant("?b");
     Real "constants of a quotient": "(div (mul ?a ?x) ?b)" => "(mul (div ?a ?b) ?x)" if Constant("?a"), Constant("?b");
-    Real "constant in a product": "(mul ?x (mul ?a ?y))" => "(mul ?a (mul ?x ?y))" if Constant("?a");
+    Real "constant in a product": "(mul ?x (mul ?a ?y))" => "(mul ?a (mul ?x ?y))" if Constant("?a"), Variable("?x");
     Exact "sign times absolute value": "(mul (sign ?x) (abs ?x))" => "?x";
     Exact "absolute value times sign": "(mul (abs ?x) (sign ?x))" => "?x";
     Exact "square of an absolute value": "(mul (abs ?x) (abs ?x))" => "(mul ?x ?x)";
@@ -145,6 +147,7 @@ fn holds(egraph: &Egraph, subst: &Subst, guard: Guard) -> bool {
         FreeOf(value, axis) => fact(axis).axis.is_some_and(|axis| !fact(value).axes.contains(axis)),
         Positive(value) => fact(value).positive,
         Constant(value) => fact(value).constant.is_some(),
+        Variable(value) => fact(value).constant.is_none(),
         Float(value) => fact(value).kind == Kind::Float,
     }
 }

@@ -9,7 +9,7 @@
 const SHIFTER: f64 = 6_755_399_441_055_744.0; // 1.5 · 2^52
 const LN2_HI: f64 = 0.693_147_180_559_890_3; // 42 bits, so that n · LN2_HI is exact
 const LN2_LO: f64 = 5.497_923_018_708_371e-14;
-const REDUCED_MIN: u64 = 0x3fe8_0000_0000_0000; // 0.75
+const REDUCED_MIN: u64 = 0.75f64.to_bits() + 1;
 const ONE: u64 = 1.0f64.to_bits();
 
 #[inline(always)]
@@ -48,31 +48,27 @@ pub fn exp(x: f64) -> f64 {
         0.5,
         0.16666666666666433,
         0.041666666666603756,
-        0.0083333333335002136,
+        0.008_333_333_333_500_214,
         0.0013888888926894883,
-        0.00019841269467371289,
-        2.4801508534910229e-5,
+        0.000_198_412_694_673_712_9,
+        2.480_150_853_491_023e-5,
         2.7557638545050187e-6,
         2.7625254997511003e-7,
         2.4979388059669712e-8,
     ];
-    let (offset, rest) = if x < 0.0 {
-        (512, 7.458_340_731_200_207e-155)
-    } else {
-        (-512, 1.340_780_792_994_259_7e154)
-    };
+    let (offset, rest) = if x < 0.0 { (512, 7.458_340_731_200_207e-155) } else { (-512, 1.340_780_792_994_259_7e154) };
     horner(r, c) * power_of_two(shifted, offset) * rest
 }
 
-/// e ln 2 + log(1 + r), −0.25 ≤ r < 0.5, where the exponent e is `biased` − 1023.
+/// e ln 2 + log(1 + r), −0.25 < r ≤ 0.5.
 #[inline(always)]
 fn log_reduced(e: f64, r: f64) -> f64 {
     let s = r / (2.0 + r);
     let z = s * s;
     // 2 artanh s = 2s + s z P(z), z ≤ 0.04: 2^-61.2
     let c = [
-        0.66666666666666596,
-        0.40000000000056701,
+        0.666_666_666_666_666,
+        0.400_000_000_000_567,
         0.2857142855581043,
         0.22222224299325075,
         0.18181665676934392,
@@ -92,11 +88,12 @@ fn log_special(x: f64, value: f64) -> f64 {
     if x == 0.0 { f64::NEG_INFINITY } else { value }
 }
 
-/// The exponent e that leaves x 2^-e in [0.75, 1.5): the number, and shifted to where the exponent is in the bits.
+/// The exponent e that leaves x 2^-e in (0.75, 1.5], as a number and shifted to its place in the bits. With `include`
+/// = 1 the interval is [0.75, 1.5).
 #[inline(always)]
-fn exponent(x: f64) -> (f64, u64) {
+fn exponent(x: f64, include: u64) -> (f64, u64) {
     const TWO_52: f64 = 4_503_599_627_370_496.0;
-    let biased = (x.to_bits().wrapping_add(ONE - REDUCED_MIN)) >> 52;
+    let biased = (x.to_bits().wrapping_add(ONE - REDUCED_MIN + include)) >> 52;
     let e = f64::from_bits(TWO_52.to_bits() | biased) - (TWO_52 + 1023.0);
     (e, (biased << 52).wrapping_sub(ONE))
 }
@@ -106,7 +103,7 @@ pub fn log(x: f64) -> f64 {
     let subnormal = x < f64::MIN_POSITIVE;
     let y = if subnormal { x * 4_503_599_627_370_496.0 } else { x };
     let e0 = if subnormal { -52.0 } else { 0.0 };
-    let (e, bits) = exponent(y);
+    let (e, bits) = exponent(y, 0);
     let m = f64::from_bits(y.to_bits().wrapping_sub(bits));
     log_special(x, log_reduced(e + e0, m - 1.0))
 }
@@ -114,7 +111,7 @@ pub fn log(x: f64) -> f64 {
 #[inline(always)]
 pub fn log1p(x: f64) -> f64 {
     let u = 1.0 + x;
-    let (e, bits) = exponent(u);
+    let (e, bits) = exponent(u, x.to_bits() >> 63);
     let scaled = f64::from_bits(x.to_bits().wrapping_sub(bits));
     let power = ONE.wrapping_sub(bits) as i64;
     let power = f64::from_bits(if power < 0 { 0 } else { power } as u64);
@@ -129,7 +126,7 @@ fn expm1_tail(r: f64) -> f64 {
         0.5,
         0.16666666666666669,
         0.041666666666667115,
-        0.0083333333333323462,
+        0.008_333_333_333_332_346,
         0.001388888888867518,
         0.00019841269842987982,
         2.4801587652306155e-5,
@@ -149,36 +146,40 @@ pub fn expm1(x: f64) -> f64 {
     let small = y.abs() < 0.5;
     let shifted = y.mul_add(std::f64::consts::LOG2_E, SHIFTER);
     let shifted = if small { SHIFTER } else { shifted };
-    let r = reduce(y, shifted - SHIFTER);
-    let tail = expm1_tail(r);
+    let n = shifted - SHIFTER;
+    let r = reduce(y, n);
+    let lost = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, y) - r);
     let s = power_of_two(shifted, -1);
     let high = s - 0.5;
     let low = (s - high) - 0.5;
-    let half = s.mul_add(r, high) + s.mul_add(tail, low);
-    let value = if small { r + tail } else { half + half };
+    let inverse = f64::from_bits((2046u64 << 52).wrapping_sub(s.to_bits()));
+    let expm1_r = r + low.mul_add(inverse, expm1_tail(r) + lost);
+    let half = s.mul_add(expm1_r, high);
+    let value = if small { expm1_r } else { half + half };
     value.copysign(x)
 }
 
 #[inline(always)]
 pub fn tanh(x: f64) -> f64 {
     let a = x.abs();
-    // x + x z P(z), z = x² ≤ 0.81: 2^-56.4
+    // x + x z P(z), z = x² ≤ 0.961: 2^-56.8
     let z = x * x;
     let c = [
-        -0.33333333333332998,
-        0.13333333333295547,
-        -0.05396825395328235,
-        0.02186948823537849,
-        -0.0088632319335545315,
-        0.0035921000722340542,
-        -0.0014556851345249311,
-        0.00058946181141411559,
-        -0.00023757540294191547,
-        9.3788479088358778e-5,
-        -3.4653378061276426e-5,
-        1.090363852062035e-5,
-        -2.4772092498525482e-6,
-        2.9073529481272012e-7,
+        -0.333333333333331,
+        0.1333333333330787,
+        -0.05396825395854644,
+        0.021869488347963456,
+        -0.008863233349449013,
+        0.003592111513281604,
+        -0.0014557477915207327,
+        0.0005897020234053525,
+        -0.00023823147636237177,
+        9.507149820449984e-05,
+        -3.643594349075819e-05,
+        1.2620901480524946e-05,
+        -3.567416137983995e-06,
+        7.008312522768949e-07,
+        -6.922406488982896e-08,
     ];
     let near = (a * z).mul_add(horner(z, c), a);
     // From 2a = 40 on it rounds to 1.
@@ -186,7 +187,7 @@ pub fn tanh(x: f64) -> f64 {
     let shifted = y.mul_add(std::f64::consts::LOG2_E, SHIFTER);
     let r = reduce(y, shifted - SHIFTER);
     let s = power_of_two(shifted, 0);
-    let denominator = s.mul_add(expm1_tail(r), s.mul_add(r, s + 1.0));
+    let denominator = s.mul_add(r + expm1_tail(r), s + 1.0);
     let far = 1.0 - 2.0 / denominator;
-    (if a < 0.9 { near } else { far }).copysign(x)
+    (if a < 0.98 { near } else { far }).copysign(x)
 }

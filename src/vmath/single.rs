@@ -13,8 +13,9 @@ const SHIFTER: f32 = 12_582_912.0; // 1.5 · 2^23
 const LN2: f32 = std::f32::consts::LN_2;
 const LN2_HI: f32 = 0.693_145_75; // 17 bits, so that n · LN2_HI is exact
 const LN2_LO: f32 = 1.428_606_8e-6;
-/// log reduces its argument to [0.75, 1.5): with m = 2x or x/2 in it, m − 1 is exact, also as 2^k (1 + x) − 1.
-const REDUCED_MIN: u32 = 0x3f40_0000;
+/// log reduces its argument to m in (0.75, 1.5]: m − 1 is exact, and also where log1p forms it as 2^-e (1 + x) − 1 for
+/// e = ±1, the cases where the result is small.
+const REDUCED_MIN: u32 = 0.75f32.to_bits() + 1; // the next number, to include 1.5
 const EXPONENT: u32 = 0xff80_0000;
 
 #[inline(always)]
@@ -54,7 +55,7 @@ pub fn exp(x: f32) -> f32 {
     p * power_of_two(shifted, offset) * rest
 }
 
-/// e ln 2 + log(1 + r), −0.25 ≤ r < 0.5
+/// e ln 2 + log(1 + r), −0.25 < r ≤ 0.5
 #[inline(always)]
 fn log_reduced(e: f32, r: f32) -> f32 {
     // r + r² Q(r): 2^-27.5
@@ -98,7 +99,8 @@ pub fn log(x: f32) -> f32 {
 #[inline(always)]
 pub fn log1p(x: f32) -> f32 {
     let u = 1.0 + x;
-    let above = u.to_bits().wrapping_sub(REDUCED_MIN);
+    // Where u was rounded to an end of the interval, e = 0 keeps the sum below exact: a negative x includes 0.75.
+    let above = u.to_bits().wrapping_sub(REDUCED_MIN).wrapping_add(x.to_bits() >> 31);
     let e = ((above as i32) >> 23) as f32;
     // 2^-e (1 + x) − 1 = 2^-e x + (2^-e − 1). Where e ≠ 0, x is far from subnormal and its exponent can take −e; the
     // power 2^-e is taken as 0 where it would underflow.
@@ -124,30 +126,34 @@ pub fn expm1(x: f32) -> f32 {
     let small = y.abs() < 0.5;
     let shifted = y.mul_add(std::f32::consts::LOG2_E, SHIFTER);
     let shifted = if small { SHIFTER } else { shifted };
-    let r = reduce(y, shifted - SHIFTER);
-    let tail = expm1_tail(r);
-    // s (r + tail) + (s − ½) with s = ½ 2^n, since 2^128 is no number; `low` is what s − ½ loses for large n.
+    // What the rounding of r loses is half an ulp of some results: it joins the tail.
+    let n = shifted - SHIFTER;
+    let r = reduce(y, n);
+    let lost = n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, y) - r);
+    // s (r + tail) + (s − ½) with s = ½ 2^n, since 2^128 is no number. What s − ½ loses for large n joins the tail.
     let s = power_of_two(shifted, -1);
     let high = s - 0.5;
     let low = (s - high) - 0.5;
-    let half = s.mul_add(r, high) + s.mul_add(tail, low);
-    let value = if small { r + tail } else { half + half };
+    let inverse = f32::from_bits((254u32 << 23).wrapping_sub(s.to_bits()));
+    let expm1_r = r + low.mul_add(inverse, expm1_tail(r) + lost);
+    let half = s.mul_add(expm1_r, high);
+    let value = if small { expm1_r } else { half + half };
     value.copysign(x)
 }
 
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     let a = x.abs();
-    // x + x z P(z), z = x² ≤ 0.81: 2^-29.5
+    // x + x z P(z), z = x² ≤ 0.961: 2^-27.8
     let z = x * x;
     let c = [
-        -0.333_333_22,
-        0.133_329_81,
-        -0.053_929_49,
-        0.021_664_219,
-        -0.008_265_831,
-        0.002_583_895_6,
-        -0.000_455_922_33,
+        -0.333_333_04,
+        0.133_325_37,
+        -0.053_893_495,
+        0.021_531_535,
+        -0.008_020_287,
+        0.002_361_474_8,
+        -0.000_377_428_78,
     ];
     let near = (a * z).mul_add(horner(z, c), a);
     // 1 − 2 / (e^2a + 1); from 2a = 20 on it rounds to 1.
@@ -155,7 +161,7 @@ pub fn tanh(x: f32) -> f32 {
     let shifted = y.mul_add(std::f32::consts::LOG2_E, SHIFTER);
     let r = reduce(y, shifted - SHIFTER);
     let s = power_of_two(shifted, 0);
-    let denominator = s.mul_add(expm1_tail(r), s.mul_add(r, s + 1.0));
+    let denominator = s.mul_add(r + expm1_tail(r), s + 1.0);
     let far = 1.0 - 2.0 / denominator;
-    (if a < 0.9 { near } else { far }).copysign(x)
+    (if a < 0.98 { near } else { far }).copysign(x)
 }

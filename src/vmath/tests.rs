@@ -1,1 +1,236 @@
+//! What every entry promises apart from accuracy (`tests/accuracy.rs`).
 
+mod accuracy;
+mod double_double;
+
+use super::*;
+use Function::*;
+
+/// The bits of a number, with one pattern for all NaNs.
+trait Bits: Real {
+    fn of(x: f64) -> Self;
+    fn bits(self) -> u64;
+    fn f64(self) -> f64;
+}
+impl Bits for f32 {
+    fn of(x: f64) -> f32 {
+        x as f32
+    }
+    fn bits(self) -> u64 {
+        if self.is_nan() { u64::MAX } else { self.to_bits().into() }
+    }
+    fn f64(self) -> f64 {
+        self.into()
+    }
+}
+impl Bits for f64 {
+    fn of(x: f64) -> f64 {
+        x
+    }
+    fn bits(self) -> u64 {
+        if self.is_nan() { u64::MAX } else { self.to_bits() }
+    }
+    fn f64(self) -> f64 {
+        self
+    }
+}
+
+/// Splitmix64 (Steele, Lea, Flood, OOPSLA 2014).
+struct Random(u64);
+impl Random {
+    fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+    fn uniform(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// y and the sum returned by `map_sum`, after checks that the two other forms agree with it.
+fn run<T: Bits>(level: Level, f: Function, x: &[T], scale: T, shift: T) -> (Vec<T>, f64) {
+    let entry = entry_at::<T>(level, f);
+    let guard = T::of(77.0);
+    let mut y = vec![guard; x.len() + 40];
+    let mut mapped = y.clone();
+    // SAFETY: `entry_at` checks the level; y is longer than x; `sum` does not use y.
+    let (sum, zero, only) = unsafe {
+        (
+            (entry.map_sum)(x.as_ptr(), y.as_mut_ptr(), x.len(), scale, shift),
+            (entry.map)(x.as_ptr(), mapped.as_mut_ptr(), x.len(), scale, shift),
+            (entry.sum)(x.as_ptr(), std::ptr::null_mut(), x.len(), scale, shift),
+        )
+    };
+    assert_eq!(zero, 0.0);
+    assert_eq!(sum.bits(), only.bits());
+    assert_eq!(y[x.len()..], vec![guard; 40], "wrote beyond n = {}", x.len());
+    assert_eq!(bits(&mapped), bits(&y));
+    y.truncate(x.len());
+    (y, sum)
+}
+
+fn bits<T: Bits>(values: &[T]) -> Vec<u64> {
+    values.iter().map(|v| v.bits()).collect()
+}
+
+/// Arguments over all magnitudes, the special ones first.
+fn arguments<T: Bits>(n: usize, seed: u64) -> Vec<T> {
+    let special = [0.0, -0.0, 1.0, -1.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e-310, 1e-40];
+    let mut random = Random(seed);
+    let mut draw = |i: usize| match i % 3 {
+        0 => random.uniform(-4.0, 4.0),
+        1 => random.uniform(-120.0, 120.0),
+        _ => random.uniform(-120.0, 120.0).exp(),
+    };
+    (0..n).map(|i| T::of(special.get(i).copied().unwrap_or_else(|| draw(i)))).collect()
+}
+
+#[test]
+fn special_values() {
+    fn check<T: Bits>(overflow: f64, underflow: f64, huge: f64) {
+        let (inf, nan) = (f64::INFINITY, f64::NAN);
+        let tiny = if size_of::<T>() == 4 { 1e-45 } else { 5e-324 };
+        let cases = [
+            (Exp, vec![(0.0, 1.0), (-0.0, 1.0), (inf, inf), (-inf, 0.0), (overflow, inf), (underflow, 0.0)]),
+            (Exp, vec![(tiny, 1.0), (huge, inf), (-huge, 0.0)]),
+            (Log, vec![(0.0, -inf), (-0.0, -inf), (1.0, 0.0), (inf, inf), (-1.0, nan), (-inf, nan), (-tiny, nan)]),
+            (Log1p, vec![(0.0, 0.0), (-0.0, -0.0), (-1.0, -inf), (-1.5, nan), (inf, inf), (-inf, nan)]),
+            (Log1p, vec![(tiny, tiny), (-tiny, -tiny), (-huge, nan)]),
+            (Expm1, vec![(0.0, 0.0), (-0.0, -0.0), (inf, inf), (-inf, -1.0), (overflow, inf), (underflow, -1.0)]),
+            (Expm1, vec![(tiny, tiny), (-tiny, -tiny), (huge, inf), (-huge, -1.0)]),
+            (Tanh, vec![(0.0, 0.0), (-0.0, -0.0), (inf, 1.0), (-inf, -1.0), (tiny, tiny), (-tiny, -tiny)]),
+            (Tanh, vec![(huge, 1.0), (-huge, -1.0), (30.0, 1.0)]),
+        ];
+        for level in Level::available() {
+            for (f, pairs) in &cases {
+                for &(x, expected) in pairs.iter().chain(&[(nan, nan), (-nan, nan)]) {
+                    let (y, _) = run(level, *f, &[T::of(x)], T::of(1.0), T::of(-0.0));
+                    assert_eq!(y[0].bits(), T::of(expected).bits(), "{level:?} {f:?}({x}) = {:?}", y[0]);
+                }
+            }
+        }
+    }
+    check::<f32>(88.8, -104.0, f32::MAX.into());
+    check::<f64>(709.8, -745.2, f64::MAX);
+}
+
+#[test]
+fn nan_payloads_stay_nan() {
+    for bits in [0x7f80_0001, 0x7fff_ffff, 0xff80_0001, 0xffc0_0123, 0x7fa5_5aa5] {
+        for f in Function::ALL {
+            assert!(scalar(f, f32::from_bits(bits)).is_nan(), "{f:?}({bits:x})");
+            let wide = u64::from(bits) << 32 | 0x1234_5678;
+            assert!(scalar(f, f64::from_bits(wide | 7 << 52)).is_nan(), "{f:?}({wide:x})");
+        }
+    }
+}
+
+#[test]
+fn same_bits_at_every_level_and_place() {
+    fn check<T: Bits>() {
+        for f in Function::ALL {
+            let x = arguments::<T>(2100, 1);
+            let alone: Vec<u64> = x.iter().map(|&x| scalar(f, x).bits()).collect();
+            let finite: Vec<T> = x.iter().copied().filter(|&x| scalar(f, x).f64().abs() < 1e9).collect();
+            let expected = run(Level::Baseline, f, &finite, T::of(1.0), T::of(-0.0)).1;
+            for level in Level::available() {
+                let (y, _) = run(level, f, &x, T::of(1.0), T::of(-0.0));
+                assert_eq!(bits(&y), alone, "{level:?} {f:?}");
+                let sum = run(level, f, &finite, T::of(1.0), T::of(-0.0)).1;
+                assert_eq!(sum.to_bits(), expected.to_bits(), "{level:?} {f:?}: {sum} and {expected}");
+            }
+        }
+    }
+    check::<f32>();
+    check::<f64>();
+}
+
+#[test]
+fn every_tail() {
+    fn check<T: Bits>(tolerance: f64) {
+        for level in Level::available() {
+            for f in Function::ALL {
+                for n in 0..=70 {
+                    // log of the padding is −∞ with this shift, and exp of it ∞: neither may reach the sum.
+                    let shift = if f == Exp { 1000.0 } else { -0.0 };
+                    let x: Vec<T> = (0..n).map(|i| T::of(0.1 + i as f64 / 7.0 - shift)).collect();
+                    let (y, sum) = run(level, f, &x, T::of(1.0), T::of(shift));
+                    for (&x, &y) in x.iter().zip(&y) {
+                        let argument = T::of(x.f64() + shift);
+                        assert_eq!(y.bits(), scalar(f, argument).bits(), "{level:?} {f:?} n = {n}");
+                    }
+                    let expected: f64 = y.iter().map(|y| y.f64()).sum();
+                    let magnitude: f64 = y.iter().map(|y| y.f64().abs()).sum();
+                    assert!((sum - expected).abs() <= tolerance * magnitude, "{level:?} {f:?} n = {n}");
+                }
+            }
+        }
+    }
+    check::<f32>(3e-7);
+    check::<f64>(1e-15);
+}
+
+#[test]
+fn long_sums_keep_their_accuracy() {
+    // 3 million equal terms: one f32 partial sum per lane, never flushed, would be wrong by 1e-4.
+    let x = vec![-0.7f32; if cfg!(debug_assertions) { 300_001 } else { 3_000_001 }];
+    let level = *Level::available().last().unwrap();
+    let entry = entry_at::<f32>(level, Exp);
+    // SAFETY: the level is available, and `sum` does not use y.
+    let sum = unsafe { (entry.sum)(x.as_ptr(), std::ptr::null_mut(), x.len(), 1.0, -0.0) };
+    let expected = f64::from(scalar(Exp, -0.7f32)) * x.len() as f64;
+    assert!((sum / expected - 1.0).abs() < 1e-6, "{sum} {expected}");
+}
+
+#[test]
+fn in_place() {
+    fn check<T: Bits>() {
+        for level in Level::available() {
+            for f in Function::ALL {
+                let mut x = arguments::<T>(101, 2);
+                let (expected, sum) = run(level, f, &x, T::of(0.5), T::of(0.25));
+                let entry = entry_at::<T>(level, f);
+                let y = x.as_mut_ptr();
+                // SAFETY: the level is available; x and y are the same 101 elements.
+                let again = unsafe { (entry.map_sum)(y, y, 101, T::of(0.5), T::of(0.25)) };
+                assert_eq!(bits(&x), bits(&expected), "{level:?} {f:?}");
+                assert_eq!(again.bits(), sum.bits());
+            }
+        }
+    }
+    check::<f32>();
+    check::<f64>();
+}
+
+#[test]
+fn affine_prologue_rounds_once() {
+    let (scale, shift) = (1.234_567_8f32, -0.333_333_34f32);
+    let x = arguments::<f32>(500, 3);
+    assert!(x.iter().any(|&x| scale.mul_add(x, shift) != scale * x + shift), "the case must tell the two apart");
+    for level in Level::available() {
+        for f in Function::ALL {
+            let (y, _) = run(level, f, &x, scale, shift);
+            for (&x, &y) in x.iter().zip(&y) {
+                assert_eq!(y.bits(), scalar(f, scale.mul_add(x, shift)).bits(), "{level:?} {f:?} {x}");
+            }
+        }
+    }
+}
+
+#[test]
+fn level_choice() {
+    let available = Level::available();
+    assert_eq!(Level::choose(None), Ok(*available.last().unwrap()));
+    for &level in &available {
+        assert_eq!(Level::choose(Some(level.word())), Ok(level));
+    }
+    assert!(Level::choose(Some("avx1024")).unwrap_err().contains("unknown level `avx1024`"));
+    let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon" };
+    assert!(Level::choose(Some(foreign)).unwrap_err().contains("lacks"));
+    if std::env::var_os("LOSSJIT_LEVEL").is_none() {
+        assert_eq!(level(), Level::choose(None));
+        assert!(std::ptr::eq(entry::<f32>(Exp).unwrap(), entry_at::<f32>(level().unwrap(), Exp)));
+    }
+}

@@ -18,8 +18,7 @@ pub enum Function {
 }
 
 impl Function {
-    pub const ALL: [Function; 5] =
-        [Function::Exp, Function::Log, Function::Log1p, Function::Expm1, Function::Tanh];
+    pub const ALL: [Function; 5] = [Function::Exp, Function::Log, Function::Log1p, Function::Expm1, Function::Tanh];
 }
 
 /// `y[i] = f(scale · x[i] + shift)` for `i < n`; returns `Σ y[i]` where the form has a sum, else 0.
@@ -152,11 +151,20 @@ macro_rules! instance {
 }
 instance!(baseline);
 #[cfg(target_arch = "x86_64")]
-instance!(#[target_feature(enable = "avx2,fma")] avx2);
+instance!(
+    #[target_feature(enable = "avx2,fma")]
+    avx2
+);
 #[cfg(target_arch = "x86_64")]
-instance!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")] avx512);
+instance!(
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    avx512
+);
 #[cfg(target_arch = "aarch64")]
-instance!(#[target_feature(enable = "neon")] neon);
+instance!(
+    #[target_feature(enable = "neon")]
+    neon
+);
 
 /// Elements after which the partial sums move to `f64`, so that their error does not grow with `n`.
 const FLUSH: usize = 1024;
@@ -196,15 +204,26 @@ unsafe fn run<T: Real, const F: usize, const LANES: usize, const STORE: bool, co
     if rest > 0 {
         let start = n - rest;
         let mut argument = [T::default(); LANES];
-        // SAFETY: start + rest = n, and rest < LANES.
-        unsafe { std::ptr::copy_nonoverlapping(x.add(start), argument.as_mut_ptr(), rest) };
+        // A loop of constant length over a condition becomes masked loads.
+        for (lane, argument) in argument.iter_mut().enumerate() {
+            if lane < rest {
+                // SAFETY: start + rest = n.
+                *argument = unsafe { x.add(start + lane).read() };
+            }
+        }
         let mut value = apply::<T, F, LANES>(argument, scale, shift);
         if STORE {
-            // SAFETY: as above.
-            unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), y.add(start), rest) };
+            // SAFETY: as above. (Masked stores are slow in AVX2.)
+            unsafe { y.add(start).copy_from_nonoverlapping(value.as_ptr(), rest) };
         }
         if SUM {
-            value[rest..].fill(T::default());
+            for (lane, value) in value.iter_mut().enumerate() {
+                if lane >= rest {
+                    *value = T::default();
+                }
+            }
+        }
+        if SUM {
             accumulate(&mut lanes, value);
         }
     }

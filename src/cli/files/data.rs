@@ -8,8 +8,8 @@ use crate::cli::array::{Array, Dtype, Element};
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 use std::io::Read;
 
-/// How many bytes are decoded at a time; a multiple of every element's size.
-const CHUNK: usize = 1 << 18;
+/// How many bytes are converted at a time; a multiple of every element's size.
+pub(super) const CHUNK: usize = 1 << 18;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Endian {
@@ -33,12 +33,7 @@ impl Layout {
         if needed == held {
             return Ok(());
         }
-        Err(Problem::Size {
-            shape: self.shape.clone(),
-            dtype: self.dtype,
-            needed,
-            held,
-        })
+        Err(Problem::Size { shape: self.shape.clone(), dtype: self.dtype, needed, held })
     }
 
     /// Reads the elements into row-major order.
@@ -64,10 +59,7 @@ impl Layout {
         match nonzero {
             Some(_) if self.shape.contains(&0) => Ok(0),
             Some(bytes) => Ok(bytes as u64),
-            None => Err(Problem::Overflow {
-                shape: self.shape.clone(),
-                dtype: self.dtype,
-            }),
+            None => Err(Problem::Overflow { shape: self.shape.clone(), dtype: self.dtype }),
         }
     }
 
@@ -77,15 +69,9 @@ impl Layout {
     {
         let elements = self.elements::<T>(source)?;
         let shape = IxDyn(&self.shape).set_f(self.fortran);
-        let array = ArrayD::from_shape_vec(shape, elements).map_err(|_| Problem::Overflow {
-            shape: self.shape,
-            dtype: self.dtype,
-        })?;
-        Ok(if array.is_standard_layout() {
-            array.into()
-        } else {
-            array.as_standard_layout().into_owned().into()
-        })
+        let array = ArrayD::from_shape_vec(shape, elements)
+            .map_err(|_| Problem::Overflow { shape: self.shape, dtype: self.dtype })?;
+        Ok(if array.is_standard_layout() { array.into() } else { array.as_standard_layout().into_owned().into() })
     }
 
     /// The elements in the file's order.
@@ -96,10 +82,7 @@ impl Layout {
         // Fallible: a sparse file may be larger than memory.
         elements
             .try_reserve_exact(left / size)
-            .map_err(|_| Problem::Memory {
-                shape: self.shape.clone(),
-                dtype: self.dtype,
-            })?;
+            .map_err(|_| Problem::Memory { shape: self.shape.clone(), dtype: self.dtype })?;
         let mut chunk = vec![0; left.min(CHUNK)];
         while left > 0 {
             let part = left.min(CHUNK);

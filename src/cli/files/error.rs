@@ -40,12 +40,7 @@ pub enum Problem {
     #[error("dtype {found} is not supported; supported are {}", Dtype::NAMES.join(", "))]
     Dtype { found: String },
     #[error("shape {shape:?} of {dtype} takes {needed} bytes, but {held} bytes follow the header")]
-    Size {
-        shape: Vec<usize>,
-        dtype: Dtype,
-        needed: u64,
-        held: u64,
-    },
+    Size { shape: Vec<usize>, dtype: Dtype, needed: u64, held: u64 },
     #[error("shape {shape:?} of {dtype} is larger than memory can be")]
     Overflow { shape: Vec<usize>, dtype: Dtype },
     #[error("no memory for shape {shape:?} of {dtype}")]
@@ -60,10 +55,7 @@ pub enum Problem {
 
 impl FileError {
     pub(super) fn new(path: &Path, problem: Problem) -> Self {
-        Self {
-            path: path.to_owned(),
-            problem,
-        }
+        Self { path: path.to_owned(), problem }
     }
 }
 
@@ -82,16 +74,10 @@ impl std::error::Error for FileError {}
 
 impl Problem {
     pub(super) fn malformed(format: &'static str, why: impl fmt::Display) -> Self {
-        Problem::Malformed {
-            format,
-            why: why.to_string(),
-        }
+        Problem::Malformed { format, why: why.to_string() }
     }
 
     pub(super) fn in_array(self, key: &str) -> Self {
-        Problem::InArray {
-            key: key.into(),
-            problem: Box::new(self),
-        }
+        Problem::InArray { key: key.into(), problem: Box::new(self) }
     }
 }

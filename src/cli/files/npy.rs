@@ -37,14 +37,9 @@ fn header_bytes(source: &mut impl Read) -> Result<Vec<u8>, Problem> {
         major => return Err(malformed(format!("format version {major} is not known"))),
     };
     extend(&mut bytes, source, width)?;
-    let len = bytes[8..]
-        .iter()
-        .rev()
-        .fold(0, |len, byte| len << 8 | usize::from(*byte));
+    let len = bytes[8..].iter().rev().fold(0, |len, byte| len << 8 | usize::from(*byte));
     if len > MAX_HEADER {
-        return Err(malformed(format!(
-            "its header has {len} bytes, at most {MAX_HEADER} are accepted"
-        )));
+        return Err(malformed(format!("its header has {len} bytes, at most {MAX_HEADER} are accepted")));
     }
     let start = bytes.len();
     extend(&mut bytes, source, len)?;
@@ -57,23 +52,19 @@ fn header_bytes(source: &mut impl Read) -> Result<Vec<u8>, Problem> {
 fn extend(bytes: &mut Vec<u8>, source: &mut impl Read, more: usize) -> Result<(), Problem> {
     let start = bytes.len();
     bytes.resize(start + more, 0);
-    source
-        .read_exact(&mut bytes[start..])
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => malformed("it ends inside its header"),
-            _ => error.into(),
-        })
+    source.read_exact(&mut bytes[start..]).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => malformed("it ends inside its header"),
+        _ => error.into(),
+    })
 }
 
 /// How deep brackets nest. Brackets in strings count too, which refuses only names that no supported dtype has.
 fn nesting(text: &[u8]) -> usize {
-    let (_, deepest) = text
-        .iter()
-        .fold((0_usize, 0), |(depth, deepest), byte| match byte {
-            b'(' | b'[' | b'{' => (depth + 1, deepest.max(depth + 1)),
-            b')' | b']' | b'}' => (depth.saturating_sub(1), deepest),
-            _ => (depth, deepest),
-        });
+    let (_, deepest) = text.iter().fold((0_usize, 0), |(depth, deepest), byte| match byte {
+        b'(' | b'[' | b'{' => (depth + 1, deepest.max(depth + 1)),
+        b')' | b']' | b'}' => (depth.saturating_sub(1), deepest),
+        _ => (depth, deepest),
+    });
     deepest
 }
 
@@ -83,17 +74,10 @@ fn layout(mut bytes: &[u8]) -> Result<Layout, Problem> {
         ReadHeaderError::Parse(error) => malformed(header_fault(&error)),
     })?;
     let Some(descr) = header.type_descriptor.as_string() else {
-        return Err(Problem::Dtype {
-            found: "structured".into(),
-        });
+        return Err(Problem::Dtype { found: "structured".into() });
     };
     let (dtype, endian) = dtype(descr)?;
-    Ok(Layout {
-        dtype,
-        endian,
-        shape: header.shape,
-        fortran: header.layout.is_fortran(),
-    })
+    Ok(Layout { dtype, endian, shape: header.shape, fortran: header.layout.is_fortran() })
 }
 
 /// In our words, since those of the parser take several lines.
@@ -103,9 +87,7 @@ fn header_fault(error: &ParseHeaderError) -> String {
             format!("format version {major}.{minor} is not known")
         }
         ParseHeaderError::MissingNewline => "its header does not end with a newline".into(),
-        ParseHeaderError::NonAscii | ParseHeaderError::Utf8Parse(_) => {
-            "its header is not text".into()
-        }
+        ParseHeaderError::NonAscii | ParseHeaderError::Utf8Parse(_) => "its header is not text".into(),
         ParseHeaderError::IllegalValue { key, .. } => format!("its header has a bad {key}"),
         ParseHeaderError::MissingKey(_) | ParseHeaderError::UnknownKey(_) => {
             "its header has not the keys descr, fortran_order and shape".into()
@@ -125,9 +107,7 @@ fn dtype(descr: &str) -> Result<(Dtype, Endian), Problem> {
         "u1" => Dtype::U8,
         "u4" => Dtype::U32,
         _ => {
-            return Err(Problem::Dtype {
-                found: unsupported(descr, code),
-            });
+            return Err(Problem::Dtype { found: unsupported(descr, code) });
         }
     };
     let big = match descr.len() - code.len() {
@@ -135,9 +115,7 @@ fn dtype(descr: &str) -> Result<(Dtype, Endian), Problem> {
         1 if descr.starts_with('<') => false,
         0 | 1 => cfg!(target_endian = "big"),
         _ => {
-            return Err(Problem::Dtype {
-                found: format!("{descr:?}"),
-            });
+            return Err(Problem::Dtype { found: format!("{descr:?}") });
         }
     };
     Ok((dtype, if big { Endian::Big } else { Endian::Little }))

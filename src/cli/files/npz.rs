@@ -11,24 +11,15 @@ use zip::{CompressionMethod, ZipArchive};
 const MAX_INFLATION: u64 = 1032;
 
 /// Reads the array `key`, or the only one, of an archive of `len` bytes.
-pub(super) fn read(
-    source: impl Read + Seek,
-    len: u64,
-    key: Option<&str>,
-) -> Result<Array, Problem> {
+pub(super) fn read(source: impl Read + Seek, len: u64, key: Option<&str>) -> Result<Array, Problem> {
     let mut archive = ZipArchive::new(BufReader::new(source)).map_err(malformed)?;
-    let held: Vec<String> = archive
-        .file_names()
-        .filter_map(|name| name.strip_suffix(".npy"))
-        .map(String::from)
-        .collect();
+    let held: Vec<String> =
+        archive.file_names().filter_map(|name| name.strip_suffix(".npy")).map(String::from).collect();
     // As in NumPy, an entry may be asked for by its name in the archive as well.
     let entry = key.and_then(|key| key.strip_suffix(".npy"));
     let bare = entry.filter(|entry| held.iter().any(|name| name == entry));
     let name = choose(&held, bare.or(key))?;
-    let entry = archive
-        .by_name(&format!("{name}.npy"))
-        .map_err(|error| malformed(error).in_array(name))?;
+    let entry = archive.by_name(&format!("{name}.npy")).map_err(|error| malformed(error).in_array(name))?;
     read_entry(entry, len).map_err(|problem| problem.in_array(name))
 }
 

@@ -14,10 +14,7 @@ use tempfile::NamedTempFile;
 ///
 /// # Errors
 /// If `path` is something other than a regular file or nothing, or the file cannot be written. Nothing is left behind then.
-pub fn replace(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), FileError> {
+pub fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), FileError> {
     let target = target(path).map_err(|problem| FileError::new(path, problem))?;
     fill_and_rename(&target, fill).map_err(|problem| FileError::new(path, problem))
 }
@@ -33,10 +30,7 @@ fn target(path: &Path) -> Result<PathBuf, Problem> {
     }
 }
 
-fn fill_and_rename(
-    target: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), Problem> {
+fn fill_and_rename(target: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Problem> {
     let mut file = temporary_beside(target)?;
     let mut out = BufWriter::with_capacity(1 << 18, file.as_file_mut());
     fill(&mut out)?;
@@ -61,10 +55,5 @@ fn temporary_beside(target: &Path) -> Result<NamedTempFile, Problem> {
         // Less the umask; the default is for the owner alone.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    builder
-        .tempfile_in(dir)
-        .map_err(|error| Problem::Directory {
-            dir: dir.to_owned(),
-            kind: error.kind(),
-        })
+    builder.tempfile_in(dir).map_err(|error| Problem::Directory { dir: dir.to_owned(), kind: error.kind() })
 }

@@ -5,7 +5,7 @@
 //! Format: <https://huggingface.co/docs/safetensors#format>.
 
 use super::choose;
-use super::data::{Endian, Layout};
+use super::data::{CHUNK, Endian, Layout};
 use super::error::Problem;
 use crate::cli::array::{Array, Dtype, Element};
 use ndarray::ArrayD;
@@ -21,11 +21,7 @@ const MAX_HEADER: u64 = 100_000_000;
 const PREFIX: usize = 8;
 
 /// Reads the array `key`, or the only one, of a file of `len` bytes.
-pub(super) fn read(
-    source: &mut (impl Read + Seek),
-    len: u64,
-    key: Option<&str>,
-) -> Result<Array, Problem> {
+pub(super) fn read(source: &mut (impl Read + Seek), len: u64, key: Option<&str>) -> Result<Array, Problem> {
     let (metadata, data_start) = read_header(source, len)?;
     let mut held = metadata.offset_keys();
     // Empty arrays share an offset, and the crate then orders them by hash.
@@ -52,24 +48,14 @@ fn read_header(source: &mut impl Read, len: u64) -> Result<(Metadata, u64), Prob
     let metadata: Metadata = serde_json::from_slice(&header).map_err(malformed)?;
     let (covered, data) = (metadata.data_len() as u64, after_prefix - header_len);
     if covered != data {
-        return Err(malformed(format!(
-            "its arrays cover {covered} bytes, but {data} follow the header"
-        )));
+        return Err(malformed(format!("its arrays cover {covered} bytes, but {data} follow the header")));
     }
     Ok((metadata, PREFIX as u64 + header_len))
 }
 
-fn read_array(
-    source: &mut (impl Read + Seek),
-    data_start: u64,
-    info: &TensorInfo,
-) -> Result<Array, Problem> {
-    let layout = Layout {
-        dtype: dtype(info.dtype)?,
-        endian: Endian::Little,
-        shape: info.shape.clone(),
-        fortran: false,
-    };
+fn read_array(source: &mut (impl Read + Seek), data_start: u64, info: &TensorInfo) -> Result<Array, Problem> {
+    let layout =
+        Layout { dtype: dtype(info.dtype)?, endian: Endian::Little, shape: info.shape.clone(), fortran: false };
     let (start, end) = info.data_offsets;
     layout.check((end - start) as u64)?;
     source.seek(SeekFrom::Start(data_start + start as u64))?;
@@ -100,11 +86,7 @@ pub(super) fn header(arrays: &[(String, Array)]) -> Result<Vec<u8>, Problem> {
 }
 
 /// Writes what [`header`] has laid out.
-pub(super) fn write(
-    out: &mut dyn Write,
-    header: &[u8],
-    arrays: &[(String, Array)],
-) -> io::Result<()> {
+pub(super) fn write(out: &mut dyn Write, header: &[u8], arrays: &[(String, Array)]) -> io::Result<()> {
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(header)?;
     for (_, array) in in_file_order(arrays) {
@@ -121,9 +103,15 @@ pub(super) fn write(
 }
 
 fn write_elements<T: Element>(out: &mut dyn Write, array: &ArrayD<T>) -> io::Result<()> {
-    array
-        .iter()
-        .try_for_each(|element| out.write_all(element.encode_le().as_ref()))
+    let mut chunk = Vec::with_capacity(CHUNK);
+    for element in array {
+        chunk.extend_from_slice(element.encode_le().as_ref());
+        if chunk.len() == CHUNK {
+            out.write_all(&chunk)?;
+            chunk.clear();
+        }
+    }
+    out.write_all(&chunk)
 }
 
 /// The widest elements first, so that all are aligned.
@@ -156,9 +144,7 @@ fn dtype(dtype: safetensors::Dtype) -> Result<Dtype, Problem> {
         File::I64 => Ok(Dtype::I64),
         File::U8 => Ok(Dtype::U8),
         File::U32 => Ok(Dtype::U32),
-        other => Err(Problem::Dtype {
-            found: format!("{other:?}").to_lowercase(),
-        }),
+        other => Err(Problem::Dtype { found: format!("{other:?}").to_lowercase() }),
     }
 }
 

@@ -34,10 +34,7 @@ fn le(elements: &[f32]) -> Vec<u8> {
 }
 
 fn matrix_npy() -> Vec<u8> {
-    npy(
-        &header("'<f4'", false, "(2, 3)"),
-        &le(&[1., 2., 3., 4., 5., 6.]),
-    )
+    npy(&header("'<f4'", false, "(2, 3)"), &le(&[1., 2., 3., 4., 5., 6.]))
 }
 
 fn npz(entries: &[(&str, Vec<u8>)], method: CompressionMethod) -> Vec<u8> {
@@ -94,38 +91,19 @@ fn npy_of_any_order_is_read_row_major() {
 #[test]
 fn npy_scalars_and_empty_arrays_are_read() {
     let scalar = npy(&header("'<i8'", false, "()"), &7_i64.to_le_bytes());
-    assert_eq!(
-        parse(Format::Npy, &scalar, None).unwrap(),
-        arr0(7_i64).into_dyn().into()
-    );
+    assert_eq!(parse(Format::Npy, &scalar, None).unwrap(), arr0(7_i64).into_dyn().into());
     let empty = npy(&header("'|u1'", false, "(0, 3)"), &[]);
-    assert_eq!(
-        parse(Format::Npy, &empty, None).unwrap(),
-        ArrayD::<u8>::zeros(vec![0, 3]).into()
-    );
+    assert_eq!(parse(Format::Npy, &empty, None).unwrap(), ArrayD::<u8>::zeros(vec![0, 3]).into());
 }
 
 #[test]
 fn npz_finds_arrays_by_key() {
     for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
         let scalar = npy(&header("'<f8'", false, "()"), &2_f64.to_le_bytes());
-        let two = npz(
-            &[
-                ("pred.npy", matrix_npy()),
-                ("label.npy", scalar),
-                ("note.txt", vec![1]),
-            ],
-            method,
-        );
+        let two = npz(&[("pred.npy", matrix_npy()), ("label.npy", scalar), ("note.txt", vec![1])], method);
         assert_eq!(parse(Format::Npz, &two, Some("pred")).unwrap(), matrix());
-        assert_eq!(
-            parse(Format::Npz, &two, Some("pred.npy")).unwrap(),
-            matrix()
-        );
-        assert_eq!(
-            fault(Format::Npz, &two, Some("x")),
-            "no array named \"x\"; it holds: pred, label"
-        );
+        assert_eq!(parse(Format::Npz, &two, Some("pred.npy")).unwrap(), matrix());
+        assert_eq!(fault(Format::Npz, &two, Some("x")), "no array named \"x\"; it holds: pred, label");
         assert!(fault(Format::Npz, &two, None).ends_with("it holds: pred, label"));
         let one = npz(&[("a.npy", matrix_npy())], method);
         assert_eq!(parse(Format::Npz, &one, None).unwrap(), matrix());
@@ -140,14 +118,8 @@ fn safetensors_finds_arrays_by_key() {
         r#"{"b":{"dtype":"U8","shape":[],"data_offsets":[24,25]},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}"#,
         &[le(&[1., 2., 3., 4., 5., 6.]), vec![9]].concat(),
     );
-    assert_eq!(
-        parse(Format::Safetensors, &bytes, Some("a")).unwrap(),
-        matrix()
-    );
-    assert_eq!(
-        parse(Format::Safetensors, &bytes, Some("b")).unwrap(),
-        arr0(9_u8).into_dyn().into()
-    );
+    assert_eq!(parse(Format::Safetensors, &bytes, Some("a")).unwrap(), matrix());
+    assert_eq!(parse(Format::Safetensors, &bytes, Some("b")).unwrap(), arr0(9_u8).into_dyn().into());
     assert!(fault(Format::Safetensors, &bytes, None).ends_with("it holds: a, b"));
     assert!(fault(Format::Safetensors, &bytes, Some("c")).ends_with("it holds: a, b"));
 }

@@ -4,10 +4,8 @@ use super::*;
 use std::io;
 
 fn names(dir: &TempDir) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -16,12 +14,11 @@ fn names(dir: &TempDir) -> Vec<String> {
 fn every_dtype_and_shape_is_read_again() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("out.safetensors");
-    let turned = arr2(&[[1_i32, 2], [3, 4], [5, 6]])
-        .reversed_axes()
-        .into_dyn();
+    let turned = arr2(&[[1_i32, 2], [3, 4], [5, 6]]).reversed_axes().into_dyn();
     let arrays: Vec<(String, Array)> = vec![
         ("u8".into(), arr0(200_u8).into_dyn().into()),
         ("out".into(), matrix()),
+        ("long".into(), ArrayD::from_shape_fn(vec![100_000], |i| i[0] as f64).into()),
         ("grad.pred".into(), turned.into()),
         ("f64".into(), ArrayD::<f64>::zeros(vec![0, 3]).into()),
         ("i64".into(), arr0(i64::MIN).into_dyn().into()),
@@ -61,10 +58,7 @@ fn a_failed_write_leaves_what_was_there() {
         Err(io::ErrorKind::StorageFull.into())
     });
     let message = error.unwrap_err().to_string();
-    assert!(
-        message.contains("out.safetensors: no storage space"),
-        "{message}"
-    );
+    assert!(message.contains("out.safetensors: no storage space"), "{message}");
     assert_eq!(fs::read(&path).unwrap(), b"before");
     assert_eq!(names(&dir), ["out.safetensors"]);
 }

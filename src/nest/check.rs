@@ -1,0 +1,285 @@
+//! The checker: shows of a nest, without regard to how it was made, that every value is there when it is used, every
+//! index is within its buffer, every output is stored once for each of its elements, and slots are filled before they
+//! are loaded. It runs before any machine code is made from a nest.
+//!
+//! Indices computed from data are not known here; the machine code holds them within the buffer itself and reports
+//! those that were outside.
+
+use super::{Nest, Place, SlotId, Source, Step};
+use crate::error::{Error, Result};
+use crate::ir::{AxisId, AxisSet, Fold, Id, Op, Point, Work};
+use std::collections::{HashMap, HashSet};
+
+pub fn check(nest: &Nest) -> Result<()> {
+    crate::ir::check(&nest.graph)?;
+    let mut checker = Checker {
+        nest,
+        bound: vec![],
+        lanes: None,
+        scopes: vec![Scope::default()],
+        running: HashMap::new(),
+        stored: HashSet::new(),
+    };
+    checker.shapes().and_then(|()| checker.body(&nest.body)).map_err(|problem| Error::internal("nest", problem))?;
+    match nest.graph.outputs.iter().enumerate().find(|(i, _)| !checker.stored.contains(i)) {
+        Some((_, output)) => Err(Error::internal("nest", format!("output {} is never stored", output.name))),
+        None => Ok(()),
+    }
+}
+
+#[derive(Default)]
+struct Scope {
+    values: HashSet<Id>,
+    filled: HashSet<SlotId>,
+}
+
+struct Checker<'n> {
+    nest: &'n Nest,
+    /// The axes whose loops are open.
+    bound: Vec<AxisId>,
+    /// The axis of the tile, inside one; whether inside lanes.
+    lanes: Option<(AxisId, bool)>,
+    scopes: Vec<Scope>,
+    running: HashMap<Id, Option<SlotId>>,
+    stored: HashSet<usize>,
+}
+
+type Checked = Result<(), String>;
+
+fn ensure(holds: bool, problem: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(problem()) }
+}
+
+impl Checker<'_> {
+    fn shapes(&self) -> Checked {
+        ensure(self.nest.extents.len() == self.nest.graph.axes.len(), || "an axis has no extent".into())?;
+        for slot in &self.nest.slots {
+            let axes: AxisSet = slot.axes.iter().copied().collect();
+            ensure(axes.len() == slot.axes.len(), || "a slot has an axis twice".into())?;
+            ensure(axes.is_subset(self.nest.graph.ty(slot.value).axes) || slot.place == Place::Tile, || {
+                format!("the slot of %{} has axes that its value lacks", slot.value)
+            })?;
+            if let Place::Output(output) = slot.place {
+                let dims: AxisSet = self.nest.graph.outputs[output].axes.iter().copied().collect();
+                ensure(self.nest.graph.ty(slot.value).axes.is_subset(dims), || "a slot is wider than its output".into())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn body(&mut self, body: &[Step]) -> Checked {
+        body.iter().try_for_each(|step| self.step(step))
+    }
+
+    fn step(&mut self, step: &Step) -> Checked {
+        let graph = &self.nest.graph;
+        match step {
+            Step::Loop { axis, body } => self.inside(*axis, None, body),
+            Step::Tile { axis, body } => {
+                let fits = |s: &Step| matches!(s, Step::Lanes { .. } | Step::Call { .. });
+                ensure(body.iter().all(fits), || "a tile holds more than lanes and calls".into())?;
+                self.inside(*axis, Some((*axis, false)), body)
+            }
+            Step::Lanes { body } => {
+                let Some((axis, false)) = self.lanes else { return Err("lanes outside a tile".into()) };
+                let straight = |s: &Step| !matches!(s, Step::Loop { .. } | Step::Tile { .. } | Step::Lanes { .. } | Step::Call { .. } | Step::Start { .. });
+                ensure(body.iter().all(straight), || "lanes are not straight".into())?;
+                self.lanes = Some((axis, true));
+                self.scopes.push(Scope::default());
+                self.body(body)?;
+                let ended = self.scopes.pop().expect("pushed above");
+                self.scope().filled.extend(ended.filled);
+                self.lanes = Some((axis, false));
+                Ok(())
+            }
+            Step::Let(value) => {
+                self.computable(*value)?;
+                self.scope().values.insert(*value);
+                Ok(())
+            }
+            Step::Start { fold, slot } => {
+                ensure(matches!(graph.as_fold(*fold), Some((Fold::Sum | Fold::Amax, ..))), || format!("%{fold} is no loop's fold"))?;
+                let open = graph.ty(*fold).axes.minus(self.bound());
+                ensure(slot.is_some() || open.is_empty(), || format!("fold %{fold} varies inside its loop, without a slot"))?;
+                if let Some(slot) = slot {
+                    self.slot_of(*slot, *fold)?;
+                }
+                ensure(self.running.insert(*fold, *slot).is_none(), || format!("fold %{fold} starts twice"))
+            }
+            Step::Fold { fold, slot } => {
+                let (_, axis, value) = graph.as_fold(*fold).ok_or("a fold that is none")?;
+                ensure(self.running.get(fold) == Some(slot), || format!("fold %{fold} has not started"))?;
+                ensure(self.bound().contains(axis), || format!("fold %{fold} is outside its loop"))?;
+                if let Some(slot) = slot {
+                    self.indexable(*slot)?;
+                }
+                self.available(value)
+            }
+            Step::Call { value, from, into, sum } => self.call(*value, *from, *into, *sum),
+            Step::Keep { value, slot } => {
+                self.available(*value)?;
+                self.slot_of(*slot, *value)?;
+                self.indexable(*slot)?;
+                self.fill(*slot);
+                Ok(())
+            }
+            Step::Load { value, slot } => {
+                self.slot_of(*slot, *value)?;
+                self.indexable(*slot)?;
+                ensure(self.scopes.iter().any(|s| s.filled.contains(slot)), || format!("the slot of %{value} is empty"))?;
+                self.scope().values.insert(*value);
+                Ok(())
+            }
+            Step::Store { output } => {
+                let found = graph.outputs.get(*output).ok_or("a store without an output")?;
+                self.available(found.value)?;
+                let long: AxisSet = found.axes.iter().copied().filter(|a| self.nest.extents[a.index()] != 1).collect();
+                ensure(long == self.bound(), || format!("{} is stored in the wrong loops", found.name))?;
+                ensure(self.stored.insert(*output), || format!("{} is stored twice", found.name))
+            }
+        }
+    }
+
+    fn inside(&mut self, axis: AxisId, lanes: Option<(AxisId, bool)>, body: &[Step]) -> Checked {
+        ensure(self.lanes.is_none(), || "a loop inside a tile".into())?;
+        ensure(!self.bound.contains(&axis), || "an axis has a loop inside its loop".into())?;
+        self.bound.push(axis);
+        self.lanes = lanes;
+        self.scopes.push(Scope::default());
+        self.body(body)?;
+        let ended = self.scopes.pop().expect("pushed above");
+        self.lanes = None;
+        self.bound.pop();
+        // What was put into slots along the axis is there for all of it; tile scratch ends with the tile.
+        let lasting = ended.filled.into_iter().filter(|&s| self.nest.slots[s].place != Place::Tile);
+        let lasting: Vec<_> = lasting.collect();
+        self.scope().filled.extend(lasting);
+        let along = |fold: &Id| self.nest.graph.as_fold(*fold).is_some_and(|(_, bound, _)| bound == axis);
+        let finished: Vec<_> = self.running.iter().map(|(f, s)| (*f, *s)).filter(|(f, _)| along(f)).collect();
+        for (fold, slot) in finished {
+            self.running.remove(&fold);
+            match slot {
+                Some(slot) => self.fill(slot),
+                None => {
+                    self.scope().values.insert(fold);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn scope(&mut self) -> &mut Scope {
+        self.scopes.last_mut().expect("the outermost")
+    }
+
+    fn fill(&mut self, slot: SlotId) {
+        self.scope().filled.insert(slot);
+    }
+
+    fn bound(&self) -> AxisSet {
+        self.bound.iter().copied().collect()
+    }
+
+    fn available(&self, value: Id) -> Checked {
+        let there = match self.nest.graph.op(value) {
+            Op::Axis(axis) => self.bound().contains(axis) && self.lanes.is_none_or(|(a, inside)| a != axis || inside),
+            Op::Float(_) | Op::Int(_) => true,
+            Op::Input(_) => false,
+            _ => self.scopes.iter().any(|s| s.values.contains(&value)),
+        };
+        ensure(there, || format!("%{value} is not there yet"))
+    }
+
+    /// Whether a value has an instruction and its arguments are there.
+    fn computable(&self, value: Id) -> Checked {
+        let graph = &self.nest.graph;
+        match graph.op(value) {
+            Op::Read => self.readable(value),
+            Op::Point(point) => {
+                ensure(point.work() != Work::Composite, || format!("{} was not expanded", point.name()))?;
+                ensure(!(point.is_math() && self.lanes.is_some()), || format!("{} inside lanes", point.name()))?;
+                graph.node(value).args.iter().try_for_each(|&a| self.available(a))
+            }
+            op => Err(format!("{op} has no instruction")),
+        }
+    }
+
+    /// Whether every index of a read is there and, where it is an axis, within the buffer.
+    fn readable(&self, value: Id) -> Checked {
+        let graph = &self.nest.graph;
+        let (input, indices) = graph.as_read(value).ok_or("a read of no buffer")?;
+        for (&index, dim) in indices.iter().zip(&graph.input(input).axes) {
+            self.available(index)?;
+            let extent = self.nest.extents[dim.index()];
+            let within = match graph.op(index) {
+                Op::Axis(axis) => self.nest.extents[axis.index()] <= extent,
+                Op::Int(i) => usize::try_from(i).is_ok_and(|i| i < extent) || self.runs_never(),
+                _ => true,
+            };
+            ensure(within, || format!("an index of {} is outside it", graph.input(input).name))?;
+        }
+        Ok(())
+    }
+
+    /// Whether an open loop has no iterations.
+    fn runs_never(&self) -> bool {
+        self.bound.iter().any(|a| self.nest.extents[a.index()] == 0)
+    }
+
+    fn slot_of(&self, slot: SlotId, value: Id) -> Checked {
+        let found = self.nest.slots.get(slot).ok_or("a slot that is none")?;
+        ensure(found.value == value, || format!("the slot of %{} is used for %{value}", found.value))
+    }
+
+    /// Whether the loops give every index of a slot.
+    fn indexable(&self, slot: SlotId) -> Checked {
+        let found = &self.nest.slots[slot];
+        let tile = found.place == Place::Tile;
+        ensure(!tile || self.lanes.is_some(), || "tile scratch outside a tile".into())?;
+        let mut axes: AxisSet = found.axes.iter().copied().collect();
+        if let Place::Output(output) = found.place {
+            axes = self.nest.graph.outputs[output].axes.iter().copied().filter(|a| self.nest.extents[a.index()] != 1).collect();
+            ensure(!self.stored.contains(&output), || format!("the slot of %{} is overwritten", found.value))?;
+        }
+        ensure(axes.is_subset(self.bound()), || format!("the slot of %{} lacks an index", found.value))
+    }
+
+    fn call(&mut self, value: Id, from: Source, into: Option<SlotId>, sum: Option<Id>) -> Checked {
+        let graph = &self.nest.graph;
+        let Some((axis, false)) = self.lanes else { return Err("a call outside a tile".into()) };
+        let (point, args) = graph.as_point(value).filter(|(p, _)| p.is_math()).ok_or("a call of no function")?;
+        ensure(args.len() == 1, || format!("{} takes more than a tile", point.name()))?;
+        let source = from.value();
+        match from {
+            Source::Slot { slot, .. } => {
+                self.slot_of(slot, source)?;
+                ensure(self.nest.slots[slot].axes.last() == Some(&axis), || "a call across lanes".into())?;
+                self.indexable(slot)?;
+                ensure(self.scopes.iter().any(|s| s.filled.contains(&slot)), || "a call of an empty slot".into())?;
+            }
+            Source::Read(read) => {
+                self.lanes = Some((axis, true));
+                self.readable(read)?;
+                self.lanes = Some((axis, false));
+            }
+        }
+        if args[0] != source {
+            let (outer, operands) = graph.as_point(args[0]).ok_or("a call of something not affine")?;
+            ensure(matches!(outer, Point::Neg | Point::Add | Point::Sub | Point::Mul), || format!("{} is not affine", outer.name()))?;
+            ensure(operands.iter().filter(|&&o| o == source).count() == 1, || "a call of another tile".into())?;
+            operands.iter().filter(|&&o| o != source).try_for_each(|&o| self.available(o))?;
+        }
+        if let Some(slot) = into {
+            self.slot_of(slot, value)?;
+            self.indexable(slot)?;
+            ensure(self.nest.slots[slot].axes.last() == Some(&axis), || "a call across lanes".into())?;
+            self.fill(slot);
+        }
+        if let Some(fold) = sum {
+            let (kind, bound, body) = graph.as_fold(fold).ok_or("a sum that is none")?;
+            ensure(kind == Fold::Sum && bound == axis && body == value, || "a call adds to another fold".into())?;
+            ensure(self.running.get(&fold) == Some(&None), || format!("fold %{fold} has not started"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! Expand: what has a name in the graph but no loop or instruction of its own is written out, for known extents.
+//!
+//! Log-sum-exp becomes maximum, exponential and sum; a softmax shares that exponential; sigmoid and softplus share
+//! `exp(−|x|)`, so none of them overflows. Sizes become numbers, and axes of one element vanish.
+
+use crate::error::Result;
+use crate::ir::{AxisId, Builder, Fold, Graph, Id, Op, Point};
+use std::collections::HashMap;
+
+pub fn expand(graph: &Graph, extents: &[usize]) -> Result<Graph> {
+    let mut expansion = Expansion { graph, extents, b: Builder::like(graph), at: vec![], rows: HashMap::new() };
+    for id in graph.ids() {
+        let expanded = expansion.node(id)?;
+        expansion.at.push(expanded);
+    }
+    let Expansion { mut b, at, .. } = expansion;
+    for output in &graph.outputs {
+        b.output(&output.name, &output.axes, at[usize::from(output.value)]);
+    }
+    b.finish()
+}
+
+/// The parts of a log-sum-exp along a row.
+#[derive(Clone, Copy)]
+struct Row {
+    exp: Id,
+    sum: Id,
+}
+
+struct Expansion<'g> {
+    graph: &'g Graph,
+    extents: &'g [usize],
+    b: Builder,
+    /// Each node's expansion.
+    at: Vec<Id>,
+    /// By axis and (expanded) body.
+    rows: HashMap<(AxisId, Id), Row>,
+}
+
+impl Expansion<'_> {
+    fn node(&mut self, id: Id) -> Result<Id> {
+        let node = self.graph.node(id);
+        let args: Vec<Id> = node.args.iter().map(|&a| self.at[usize::from(a)]).collect();
+        match node.op {
+            Op::Axis(axis) if self.extents[axis.index()] == 1 => self.b.int(0),
+            Op::Size => {
+                let axis = self.graph.as_axis(node.args[0]).expect("verified");
+                self.b.int(self.extents[axis.index()] as i64)
+            }
+            Op::Fold(fold) => {
+                let (_, axis, _) = self.graph.as_fold(id).expect("verified");
+                match fold {
+                    _ if self.extents[axis.index()] == 1 => Ok(args[1]),
+                    Fold::Lse => self.lse(axis, args[1]),
+                    _ => self.b.fold(fold, axis, args[1]),
+                }
+            }
+            Op::Point(Point::Exp) => match self.softmax(node.args[0])? {
+                Some(softmax) => Ok(softmax),
+                None => self.b.exp(args[0]),
+            },
+            Op::Point(Point::Abs) => self.abs(args[0]),
+            Op::Point(Point::Softplus) => self.softplus(args[0]),
+            Op::Point(Point::Sigmoid) => self.sigmoid(args[0]),
+            op => self.b.add(op, &args),
+        }
+    }
+
+    fn row(&mut self, axis: AxisId, x: Id) -> Result<(Id, Row)> {
+        let top = self.b.fold(Fold::Amax, axis, x)?;
+        if let Some(&row) = self.rows.get(&(axis, x)) {
+            return Ok((top, row));
+        }
+        let shifted = self.b.sub(x, top)?;
+        let exp = self.b.exp(shifted)?;
+        let sum = self.b.sum(axis, exp)?;
+        let row = Row { exp, sum };
+        self.rows.insert((axis, x), row);
+        Ok((top, row))
+    }
+
+    /// max x + log Σ exp(x − max x)
+    fn lse(&mut self, axis: AxisId, x: Id) -> Result<Id> {
+        let (top, row) = self.row(axis, x)?;
+        let log = self.b.log(row.sum)?;
+        self.b.add2(log, top)
+    }
+
+    /// exp(x − lse x) as exp(x − max x) · 1/Σ, where the argument has that form.
+    fn softmax(&mut self, arg: Id) -> Result<Option<Id>> {
+        let Some((Point::Sub, &[x, lse])) = self.graph.as_point(arg) else { return Ok(None) };
+        let Some((Fold::Lse, axis, body)) = self.graph.as_fold(lse) else { return Ok(None) };
+        if body != x || self.extents[axis.index()] == 1 {
+            return Ok(None);
+        }
+        let (_, row) = self.row(axis, self.at[usize::from(x)])?;
+        let one = self.b.float(1.0)?;
+        let scale = self.b.div(one, row.sum)?;
+        self.b.mul(row.exp, scale).map(Some)
+    }
+
+    /// |x|, the same for −x.
+    fn abs(&mut self, x: Id) -> Result<Id> {
+        match self.b.graph().as_point(x) {
+            Some((Point::Neg, &[opposite])) => self.b.abs(opposite),
+            _ => self.b.abs(x),
+        }
+    }
+
+    /// exp(−|x|)
+    fn decay(&mut self, x: Id) -> Result<Id> {
+        let size = self.abs(x)?;
+        let exponent = self.b.neg(size)?;
+        self.b.exp(exponent)
+    }
+
+    /// max(x, 0) + log1p(exp(−|x|))
+    fn softplus(&mut self, x: Id) -> Result<Id> {
+        let decay = self.decay(x)?;
+        let rest = self.b.log1p(decay)?;
+        let zero = self.b.float(0.0)?;
+        let ramp = self.b.max(x, zero)?;
+        self.b.add2(ramp, rest)
+    }
+
+    /// 1/(1 + e) where x ≥ 0, e/(1 + e) elsewhere, with e = exp(−|x|)
+    fn sigmoid(&mut self, x: Id) -> Result<Id> {
+        let decay = self.decay(x)?;
+        let (zero, one) = (self.b.float(0.0)?, self.b.float(1.0)?);
+        let below = self.b.add2(one, decay)?;
+        let right = self.b.le(zero, x)?;
+        let above = self.b.select(right, one, decay)?;
+        self.b.div(above, below)
+    }
+}

@@ -1,0 +1,147 @@
+//! The nest: where and when the values of a graph are computed. Loops, tiles, lanes, accumulators, stores; every value
+//! is named by its id in the graph, and the nest has no arithmetic of its own.
+
+mod check;
+mod expand;
+mod phases;
+mod place;
+mod schedule;
+mod text;
+mod tile;
+
+pub use check::check;
+pub use expand::expand;
+pub use schedule::schedule;
+
+use crate::ir::{AxisId, Graph, Id};
+
+/// Elements of one tile: what an elementary function is called for, small enough for all slots of a loop to stay in
+/// the first-level cache.
+pub const TILE: usize = 512;
+
+/// A graph with the places and times of its values.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Nest {
+    /// The arithmetic: expanded, without axes of one element.
+    pub graph: Graph,
+    /// By axis of the graph.
+    pub extents: Vec<usize>,
+    pub slots: Vec<Slot>,
+    pub body: Vec<Step>,
+}
+
+/// Memory for values that outlive the loop that makes them.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Slot {
+    pub value: Id,
+    /// Row-major along these axes; for a tile slot the lanes of one tile.
+    pub axes: Vec<AxisId>,
+    pub place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Scratch of one tile.
+    Tile,
+    /// Scratch along the slot's axes.
+    Row,
+    /// Scratch of sums, in f64 whatever the loss's dtype.
+    Sums,
+    /// The buffer of an output that is stored later along the same axes.
+    Output(usize),
+}
+
+pub type SlotId = usize;
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Step {
+    /// The body for every index of the axis, one after the other.
+    Loop { axis: AxisId, body: Vec<Step> },
+    /// The body for every tile of the axis; it holds only `Lanes` and `Call`.
+    Tile { axis: AxisId, body: Vec<Step> },
+    /// The body for every element of the tile, many at a time.
+    Lanes { body: Vec<Step> },
+    /// An elementary function over the tile: `value` = f(affine in `from`), put into a slot, added to a sum, or both.
+    Call { value: Id, from: Source, into: Option<SlotId>, sum: Option<Id> },
+    /// Computes a value from its arguments, which are at hand.
+    Let(Id),
+    /// Begins a fold; where it has a slot, every element of it.
+    Start { fold: Id, slot: Option<SlotId> },
+    /// Takes the fold's body into the fold.
+    Fold { fold: Id, slot: Option<SlotId> },
+    Keep { value: Id, slot: SlotId },
+    /// Gets a value back.
+    Load { value: Id, slot: SlotId },
+    /// Writes an output's element.
+    Store { output: usize },
+}
+
+/// Where a call takes its tile from; unit-stride memory either way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    Slot { value: Id, slot: SlotId },
+    /// A read of an input.
+    Read(Id),
+}
+
+impl Source {
+    pub fn value(self) -> Id {
+        match self {
+            Source::Slot { value, .. } | Source::Read(value) => value,
+        }
+    }
+}
+
+/// How buffers lie in memory: strides in elements, along the axes of each.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Layout {
+    pub inputs: Vec<Vec<isize>>,
+    pub outputs: Vec<Vec<isize>>,
+}
+
+impl Layout {
+    /// Every buffer row-major.
+    pub fn row_major(graph: &Graph, extents: &[usize]) -> Self {
+        let strides = |axes: &[AxisId]| {
+            let mut step = 1isize;
+            let mut strides: Vec<isize> = axes
+                .iter()
+                .rev()
+                .map(|a| {
+                    let stride = step;
+                    step = step.saturating_mul(extents[a.index()].max(1) as isize);
+                    stride
+                })
+                .collect();
+            strides.reverse();
+            strides
+        };
+        Self {
+            inputs: graph.inputs.iter().map(|i| strides(&i.axes)).collect(),
+            outputs: graph.outputs.iter().map(|o| strides(&o.axes)).collect(),
+        }
+    }
+}
+
+impl Nest {
+    /// The axis whose loop may be cut among threads: the only loop of the outermost level, where no fold runs along it.
+    pub fn parallel_axis(&self) -> Option<AxisId> {
+        let mut loops = self.body.iter().filter_map(|s| match s {
+            Step::Loop { axis, body } | Step::Tile { axis, body } => Some((*axis, body)),
+            _ => None,
+        });
+        let (axis, body) = loops.next()?;
+        let alone = loops.next().is_none() && self.body.iter().all(|s| !matches!(s, Step::Store { .. }));
+        (alone && !folds_along(&self.graph, axis, body)).then_some(axis)
+    }
+}
+
+fn folds_along(graph: &Graph, axis: AxisId, body: &[Step]) -> bool {
+    body.iter().any(|step| match step {
+        Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } => folds_along(graph, axis, body),
+        Step::Fold { fold, .. } | Step::Call { sum: Some(fold), .. } => {
+            graph.as_fold(*fold).is_some_and(|(_, bound, _)| bound == axis)
+        }
+        _ => false,
+    })
+}

@@ -1,0 +1,137 @@
+//! Phases: which loops there are, and which folds and stores share them.
+//!
+//! One order of axes holds for the whole nest. Along the first axis, everything that needs a fold's result from that
+//! axis goes into a later loop than the fold; everything else shares a loop. What is inside a loop is arranged the same
+//! way along the next axis.
+
+use super::Layout;
+use crate::ir::{AxisId, AxisSet, Graph, Id};
+use std::collections::BTreeSet;
+
+/// What the loops are for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Sink {
+    Fold(Id),
+    Store(usize),
+}
+
+/// A loop or a sink in its place. Loops are numbered, so that two places can be compared.
+#[derive(Clone, Debug)]
+pub enum Tree {
+    Sink(Sink),
+    Loop { axis: AxisId, number: usize, body: Vec<Tree> },
+}
+
+/// The axes that have loops, outermost first: by the largest step that they make in any buffer. So the innermost is
+/// the one that runs along memory.
+pub fn order(graph: &Graph, extents: &[usize], layout: &Layout) -> Vec<AxisId> {
+    let mut stride = vec![0usize; graph.axes.len()];
+    let mut note = |axis: AxisId, step: isize| {
+        let known = &mut stride[axis.index()];
+        *known = (*known).max(step.unsigned_abs());
+    };
+    for (output, strides) in graph.outputs.iter().zip(&layout.outputs) {
+        output.axes.iter().zip(strides).for_each(|(&axis, &step)| note(axis, step));
+    }
+    for id in graph.ids() {
+        let Some((input, indices)) = graph.as_read(id) else { continue };
+        for (&index, &step) in indices.iter().zip(&layout.inputs[input.index()]) {
+            if let Some(axis) = graph.as_axis(index) {
+                note(axis, step);
+            }
+        }
+    }
+    let mut axes: Vec<AxisId> = (0..graph.axes.len()).map(AxisId::new).collect();
+    axes.retain(|a| extents[a.index()] != 1);
+    axes.sort_by_key(|a| (std::cmp::Reverse(stride[a.index()]), *a));
+    axes
+}
+
+/// The loops of the whole graph.
+pub fn tree(graph: &Graph, extents: &[usize], order: &[AxisId]) -> Vec<Tree> {
+    let folds: Vec<BTreeSet<Id>> = folds_under(graph);
+    let mut sinks: Vec<SinkInfo> = vec![];
+    for id in graph.ids() {
+        if let Some((_, axis, body)) = graph.as_fold(id) {
+            let domain = graph.ty(body).axes.with(axis);
+            sinks.push(SinkInfo { sink: Sink::Fold(id), domain, bound: Some(axis), needs: folds[usize::from(body)].clone() });
+        }
+    }
+    for (index, output) in graph.outputs.iter().enumerate() {
+        let domain = output.axes.iter().copied().filter(|a| extents[a.index()] != 1).collect();
+        let needs = folds[usize::from(output.value)].clone();
+        sinks.push(SinkInfo { sink: Sink::Store(index), domain, bound: None, needs });
+    }
+    Phases { order, loops: 0 }.arrange(AxisSet::EMPTY, sinks)
+}
+
+#[derive(Clone)]
+struct SinkInfo {
+    sink: Sink,
+    /// The axes whose loops it stands in.
+    domain: AxisSet,
+    /// The axis that it folds.
+    bound: Option<AxisId>,
+    /// The folds that it depends on directly.
+    needs: BTreeSet<Id>,
+}
+
+/// For every node the folds that it depends on, not looking below them.
+fn folds_under(graph: &Graph) -> Vec<BTreeSet<Id>> {
+    let mut under: Vec<BTreeSet<Id>> = vec![];
+    for id in graph.ids() {
+        let set = match graph.as_fold(id) {
+            Some(_) => BTreeSet::from([id]),
+            None => graph.node(id).args.iter().flat_map(|&a| under[usize::from(a)].iter().copied()).collect(),
+        };
+        under.push(set);
+    }
+    under
+}
+
+struct Phases<'a> {
+    order: &'a [AxisId],
+    loops: usize,
+}
+
+impl Phases<'_> {
+    /// Arranges sinks, in order of dependence, inside the loops over `context`.
+    fn arrange(&mut self, context: AxisSet, sinks: Vec<SinkInfo>) -> Vec<Tree> {
+        let open = |axis: &AxisId| !context.contains(*axis) && sinks.iter().any(|s| s.domain.contains(*axis));
+        let Some(axis) = self.order.iter().copied().find(open) else {
+            return sinks.into_iter().map(|s| Tree::Sink(s.sink)).collect();
+        };
+        let phases = phases(axis, &sinks);
+        let last = phases.iter().copied().max().unwrap_or(0);
+        let mut trees = vec![];
+        for phase in 0..=last {
+            let at = |along: bool| -> Vec<SinkInfo> {
+                let here = sinks.iter().zip(&phases).filter(|(s, p)| **p == phase && s.domain.contains(axis) == along);
+                here.map(|(s, _)| s.clone()).collect()
+            };
+            let (beside, along) = (at(false), at(true));
+            trees.extend(self.arrange(context, beside));
+            if !along.is_empty() {
+                let number = self.loops;
+                self.loops += 1;
+                let body = self.arrange(context.with(axis), along);
+                trees.push(Tree::Loop { axis, number, body });
+            }
+        }
+        trees
+    }
+}
+
+/// The loop along `axis` that each sink goes into; a sink without the axis goes before the loop of its number.
+fn phases(axis: AxisId, sinks: &[SinkInfo]) -> Vec<usize> {
+    let mut phases: Vec<usize> = vec![];
+    for sink in sinks {
+        let earliest = sinks.iter().zip(&phases).filter_map(|(other, &phase)| {
+            let Sink::Fold(fold) = other.sink else { return None };
+            let finished = usize::from(other.bound == Some(axis));
+            sink.needs.contains(&fold).then_some(phase + finished)
+        });
+        phases.push(earliest.max().unwrap_or(0));
+    }
+    phases
+}

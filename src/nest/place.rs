@@ -1,0 +1,265 @@
+//! Place: puts every value into the outermost loop body that has what it needs.
+//!
+//! A value that a later loop needs again is computed again where that is cheap, and kept in a slot where it is not.
+//! Which values are kept is found by trying: a walk that meets a costly value of a closed loop notes it, and the walk
+//! starts over.
+
+use super::phases::{Sink, Tree};
+use super::{Layout, Place, Slot, SlotId, Step, tile};
+use crate::error::{Error, Result};
+use crate::ir::{AxisId, AxisSet, Fold, Graph, Id, Op, Work};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Recomputing costs at most so many flops; what costs more is kept.
+const CHEAP: u32 = 10;
+
+pub fn place(graph: &Graph, layout: &Layout, order: &[AxisId], tree: &[Tree]) -> Result<(Vec<Slot>, Vec<Step>)> {
+    let mut kept = BTreeMap::new();
+    // Every restart notes one more value, or shortens the loops that it and its users share.
+    for _ in 0..=graph.nodes.len() * (order.len() + 1) {
+        let mut walk = Walk::new(graph, layout, order, &kept);
+        match walk.trees(tree) {
+            Ok(()) => return Ok((walk.slots, walk.bodies.pop().expect("the outermost"))),
+            Err(Stop::Error(error)) => return Err(error),
+            Err(Stop::Keep(value, shared)) => {
+                let known = kept.entry(value).or_insert_with(|| shared.clone());
+                let same = known.iter().zip(&shared).take_while(|(a, b)| a == b).count();
+                known.truncate(same);
+            }
+        }
+    }
+    Err(Error::internal("nest", "no end of values to keep"))
+}
+
+/// A loop, by its axis and number.
+type Place1 = (AxisId, usize);
+
+enum Stop {
+    Error(Error),
+    /// The value must be kept; the loops that its maker and its user share.
+    Keep(Id, Vec<Place1>),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Error(error)
+    }
+}
+
+/// How a value is at hand.
+#[derive(Clone, Copy)]
+enum AtHand {
+    Value,
+    Slot(SlotId),
+}
+
+struct Walk<'g> {
+    graph: &'g Graph,
+    layout: &'g Layout,
+    order: &'g [AxisId],
+    kept: &'g BTreeMap<Id, Vec<Place1>>,
+    slots: Vec<Slot>,
+    /// The loops that are open, outermost first.
+    path: Vec<Place1>,
+    /// The body of each open loop, and of the outermost level.
+    bodies: Vec<Vec<Step>>,
+    /// What is at hand in each of them.
+    scopes: Vec<HashMap<Id, AtHand>>,
+    /// Folds that are running: where they end, and their slot.
+    running: HashMap<Id, Option<SlotId>>,
+    /// The loops in which each value was made first.
+    made: HashMap<Id, Vec<Place1>>,
+}
+
+impl<'g> Walk<'g> {
+    fn new(graph: &'g Graph, layout: &'g Layout, order: &'g [AxisId], kept: &'g BTreeMap<Id, Vec<Place1>>) -> Self {
+        Self {
+            graph,
+            layout,
+            order,
+            kept,
+            slots: vec![],
+            path: vec![],
+            bodies: vec![vec![]],
+            scopes: vec![HashMap::new()],
+            running: HashMap::new(),
+            made: HashMap::new(),
+        }
+    }
+
+    fn trees(&mut self, trees: &[Tree]) -> Result<(), Stop> {
+        for tree in trees {
+            match tree {
+                Tree::Sink(Sink::Store(output)) => {
+                    self.require(self.graph.outputs[*output].value)?;
+                    self.push(Step::Store { output: *output });
+                }
+                Tree::Sink(Sink::Fold(fold)) => self.fold(*fold)?,
+                Tree::Loop { axis, number, body } => self.enter(*axis, *number, body)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, step: Step) {
+        self.bodies.last_mut().expect("the outermost").push(step);
+    }
+
+    fn enter(&mut self, axis: AxisId, number: usize, trees: &[Tree]) -> Result<(), Stop> {
+        self.path.push((axis, number));
+        self.bodies.push(vec![]);
+        self.scopes.push(HashMap::new());
+        self.trees(trees)?;
+        let body = self.bodies.pop().expect("pushed above");
+        self.scopes.pop();
+        self.path.pop();
+        let leaf = body.iter().all(|s| !matches!(s, Step::Loop { .. } | Step::Tile { .. }));
+        let step = if leaf {
+            tile::tile(self.graph, self.layout, &mut self.slots, axis, body)
+        } else {
+            Step::Loop { axis, body }
+        };
+        self.push(step);
+        self.finish_folds(axis)
+    }
+
+    /// The folds along an axis end with its loop.
+    fn finish_folds(&mut self, axis: AxisId) -> Result<(), Stop> {
+        let along = |fold: &Id| self.graph.as_fold(*fold).is_some_and(|(_, bound, _)| bound == axis);
+        let mut ended: Vec<(Id, Option<SlotId>)> = self.running.iter().map(|(f, s)| (*f, *s)).filter(|(f, _)| along(f)).collect();
+        ended.sort();
+        for (fold, slot) in ended {
+            self.running.remove(&fold);
+            self.made.insert(fold, self.path.clone());
+            match slot {
+                None => {
+                    self.at_hand(self.path.len(), fold, AtHand::Value);
+                    self.keep(self.path.len(), fold);
+                }
+                Some(slot) => self.at_hand(self.depth_of_kept(fold), fold, AtHand::Slot(slot)),
+            }
+        }
+        Ok(())
+    }
+
+    fn at_hand(&mut self, depth: usize, value: Id, how: AtHand) {
+        self.scopes[depth].insert(value, how);
+    }
+
+    /// Puts a value just made at `depth` into its slot, where it has one.
+    fn keep(&mut self, depth: usize, value: Id) {
+        if self.kept.contains_key(&value) {
+            let shared = self.depth_of_kept(value);
+            let slot = self.slot(value, shared, Place::Row);
+            self.bodies[depth].push(Step::Keep { value, slot });
+            self.at_hand(shared, value, AtHand::Slot(slot));
+            // In the loop that made it, the value itself is nearer.
+            if shared != depth {
+                self.at_hand(depth, value, AtHand::Value);
+            }
+        }
+    }
+
+    /// The depth of the loops that the maker of a value and its users share.
+    fn depth_of_kept(&self, value: Id) -> usize {
+        let shared = self.kept.get(&value).map_or(self.path.as_slice(), |p| p.as_slice());
+        self.path.iter().zip(shared).take_while(|(a, b)| a == b).count()
+    }
+
+    /// Memory along the axes of a value that the outer `depth` loops do not fix.
+    fn slot(&mut self, value: Id, depth: usize, place: Place) -> SlotId {
+        let fixed: AxisSet = self.path[..depth].iter().map(|(a, _)| *a).collect();
+        let open = self.graph.ty(value).axes.minus(fixed);
+        let axes = self.order.iter().copied().filter(|a| open.contains(*a)).collect();
+        self.slots.push(Slot { value, axes, place });
+        self.slots.len() - 1
+    }
+
+    fn fold(&mut self, fold: Id) -> Result<(), Stop> {
+        let (kind, axis, body) = self.graph.as_fold(fold).expect("a fold");
+        self.require(body)?;
+        let outside = self.depth_of(axis)? - 1;
+        let fixed: AxisSet = self.path[..outside].iter().map(|(a, _)| *a).collect();
+        let slot = if self.graph.ty(fold).axes.is_subset(fixed) {
+            None
+        } else {
+            let place = if kind == Fold::Sum { Place::Sums } else { Place::Row };
+            let shared = self.depth_of_kept(fold).min(outside);
+            Some(self.slot(fold, shared, place))
+        };
+        self.bodies[outside].push(Step::Start { fold, slot });
+        self.push(Step::Fold { fold, slot });
+        self.running.insert(fold, slot);
+        Ok(())
+    }
+
+    /// The depth at which an axis has its index.
+    fn depth_of(&self, axis: AxisId) -> Result<usize, Stop> {
+        let found = self.path.iter().position(|(a, _)| *a == axis);
+        Ok(found.ok_or_else(|| Error::internal("nest", "an index outside its loop"))? + 1)
+    }
+
+    fn depth_of_axes(&self, axes: AxisSet) -> Result<usize, Stop> {
+        axes.iter().try_fold(0, |depth, axis| Ok(depth.max(self.depth_of(axis)?)))
+    }
+
+    /// Makes a value available to the innermost body, and says how deep it stands.
+    fn require(&mut self, value: Id) -> Result<usize, Stop> {
+        let op = self.graph.op(value);
+        if op.is_leaf() {
+            return self.depth_of_axes(self.graph.ty(value).axes);
+        }
+        for depth in (0..self.scopes.len()).rev() {
+            match self.scopes[depth].get(&value) {
+                Some(AtHand::Value) => return Ok(depth),
+                Some(&AtHand::Slot(slot)) => {
+                    let axes: AxisSet = self.slots[slot].axes.iter().copied().collect();
+                    let at = depth.max(self.depth_of_axes(axes)?);
+                    self.bodies[at].push(Step::Load { value, slot });
+                    self.at_hand(at, value, AtHand::Value);
+                    return Ok(at);
+                }
+                None => {}
+            }
+        }
+        let elsewhere = self.made.get(&value).cloned();
+        if let Some(made) = elsewhere
+            && (matches!(op, Op::Fold(_)) || self.cost(value, &mut HashSet::new()) > CHEAP)
+        {
+            let shared = self.path.iter().zip(&made).take_while(|(a, b)| a == b).count();
+            return Err(Stop::Keep(value, self.path[..shared].to_vec()));
+        }
+        if matches!(op, Op::Fold(_)) {
+            return Err(Error::internal("nest", "a fold is needed before it runs").into());
+        }
+        let mut depth = self.depth_of_axes(self.graph.ty(value).axes)?;
+        for &arg in &self.graph.node(value).args {
+            if !matches!(self.graph.op(arg), Op::Input(_)) {
+                depth = depth.max(self.require(arg)?);
+            }
+        }
+        self.bodies[depth].push(Step::Let(value));
+        self.at_hand(depth, value, AtHand::Value);
+        self.made.entry(value).or_insert_with(|| self.path[..depth].to_vec());
+        self.keep(depth, value);
+        Ok(depth)
+    }
+
+    /// The flops of computing a value anew from what is at hand.
+    fn cost(&self, value: Id, counted: &mut HashSet<Id>) -> u32 {
+        let at_hand = self.scopes.iter().any(|s| s.contains_key(&value));
+        if at_hand || !counted.insert(value) {
+            return 0;
+        }
+        let own = match self.graph.op(value) {
+            Op::Read => 2,
+            Op::Point(point) => match point.work() {
+                Work::Flops(n) => n,
+                Work::Math | Work::Composite => 100,
+            },
+            Op::Fold(_) => return 0, // kept on its own account
+            _ => 0,
+        };
+        own + self.graph.node(value).args.iter().map(|&a| self.cost(a, counted)).sum::<u32>()
+    }
+}

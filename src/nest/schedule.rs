@@ -1,0 +1,69 @@
+//! Schedule: from an expanded graph and the layout of its buffers to a nest.
+
+use super::{Layout, Nest, Place, Step, check, phases, place};
+use crate::error::Result;
+use crate::ir::{AxisSet, Graph};
+
+/// The nest of a graph that [`expand`](super::expand) has written out.
+pub fn schedule(graph: &Graph, extents: &[usize], layout: &Layout) -> Result<Nest> {
+    let order = phases::order(graph, extents, layout);
+    let tree = phases::tree(graph, extents, &order);
+    let (slots, body) = place::place(graph, layout, &order, &tree)?;
+    let mut nest = Nest { graph: graph.clone(), extents: extents.to_vec(), slots, body };
+    keep_in_outputs(&mut nest, layout);
+    check(&nest)?;
+    Ok(nest)
+}
+
+/// Values kept for a later loop go into the buffer of an output that is stored after their last use, along the same
+/// axes: what is written there is in the cache when it is overwritten, and the scratch is saved.
+fn keep_in_outputs(nest: &mut Nest, layout: &Layout) {
+    let mut taken = vec![false; nest.graph.outputs.len()];
+    for slot in 0..nest.slots.len() {
+        if nest.slots[slot].place != Place::Row || !is_kept(&nest.body, slot) {
+            continue;
+        }
+        let axes = nest.graph.ty(nest.slots[slot].value).axes;
+        let fits = |output: usize| {
+            let (dims, strides) = (&nest.graph.outputs[output].axes, &layout.outputs[output]);
+            let long: AxisSet = dims.iter().copied().filter(|a| nest.extents[a.index()] != 1).collect();
+            let lanes = nest.slots[slot].axes.last();
+            let runs_along = dims.iter().zip(strides).any(|(a, &step)| Some(a) == lanes && step == 1);
+            long == axes && runs_along && stored_last(&nest.body, slot, output)
+        };
+        if let Some(output) = (0..taken.len()).find(|&o| !taken[o] && fits(o)) {
+            taken[output] = true;
+            nest.slots[slot].place = Place::Output(output);
+        }
+    }
+}
+
+/// Whether a slot holds a value of the graph for later, rather than being accumulated in.
+fn is_kept(body: &[Step], slot: usize) -> bool {
+    flat(body).iter().all(|s| !matches!(s, Step::Start { slot: Some(s), .. } if *s == slot))
+}
+
+/// Whether the output is stored after everything that uses the slot.
+fn stored_last(body: &[Step], slot: usize, output: usize) -> bool {
+    let steps = flat(body);
+    let uses = |step: &Step| match step {
+        Step::Keep { slot: s, .. } | Step::Load { slot: s, .. } => *s == slot,
+        Step::Call { from, into, .. } => {
+            *into == Some(slot) || matches!(from, super::Source::Slot { slot: s, .. } if *s == slot)
+        }
+        _ => false,
+    };
+    let last = steps.iter().rposition(|s| uses(s));
+    let store = steps.iter().position(|s| matches!(s, Step::Store { output: o } if *o == output));
+    last < store
+}
+
+/// The steps that do something, in the order of the text.
+fn flat(body: &[Step]) -> Vec<&Step> {
+    body.iter()
+        .flat_map(|step| match step {
+            Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } => flat(body),
+            step => vec![step],
+        })
+        .collect()
+}

@@ -1,0 +1,114 @@
+//! The text form of a nest: an indented program over the graph's equations.
+//!
+//! ```text
+//! nest softmax_cross_entropy over n=64 c=1000
+//! for n
+//!   %1 = -inf
+//!   for c by tile
+//!     lanes
+//!       %0 = read pred @n @c
+//!       %1 max= %0
+//! ```
+
+use super::{Nest, Place, SlotId, Source, Step};
+use crate::ir::{Fold, Id};
+use std::collections::HashMap;
+use std::fmt;
+
+impl fmt::Display for Nest {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let extents = self.graph.axes.iter().zip(&self.extents).map(|(name, size)| format!(" {name}={size}"));
+        writeln!(f, "nest {} over{}", self.graph.name, extents.collect::<String>())?;
+        Text { nest: self, numbers: self.graph.numbers() }.body(f, &self.body, 0)
+    }
+}
+
+struct Text<'n> {
+    nest: &'n Nest,
+    numbers: HashMap<Id, usize>,
+}
+
+impl Text<'_> {
+    fn body(&self, f: &mut fmt::Formatter, body: &[Step], depth: usize) -> fmt::Result {
+        body.iter().try_for_each(|step| {
+            write!(f, "{:1$}", "", 2 * depth)?;
+            self.step(f, step, depth)
+        })
+    }
+
+    fn step(&self, f: &mut fmt::Formatter, step: &Step, depth: usize) -> fmt::Result {
+        let graph = &self.nest.graph;
+        let name = |id: Id| graph.operand_text(id, &self.numbers);
+        match step {
+            Step::Loop { axis, body } => {
+                let parallel = if depth == 0 && self.nest.parallel_axis() == Some(*axis) { ", parallel" } else { "" };
+                writeln!(f, "for {}{parallel}", graph.axis_name(*axis))?;
+                self.body(f, body, depth + 1)
+            }
+            Step::Tile { axis, body } => {
+                let parallel = if depth == 0 && self.nest.parallel_axis() == Some(*axis) { ", parallel" } else { "" };
+                writeln!(f, "for {} by tile{parallel}", graph.axis_name(*axis))?;
+                self.body(f, body, depth + 1)
+            }
+            Step::Lanes { body } => {
+                writeln!(f, "lanes")?;
+                self.body(f, body, depth + 1)
+            }
+            Step::Let(value) => writeln!(f, "{} = {}", name(*value), graph.equation_text(*value, &self.numbers)),
+            Step::Start { fold, slot } => {
+                let start = match graph.as_fold(*fold) {
+                    Some((Fold::Sum, ..)) => "0",
+                    _ => "-inf",
+                };
+                writeln!(f, "{} = {start}{}", name(*fold), self.in_slot(*slot))
+            }
+            Step::Fold { fold, slot } => {
+                let (operator, body) = match graph.as_fold(*fold) {
+                    Some((Fold::Sum, _, body)) => ("+=", body),
+                    Some((_, _, body)) => ("max=", body),
+                    None => ("?=", *fold),
+                };
+                writeln!(f, "{} {operator} {}{}", name(*fold), name(body), self.in_slot(*slot))
+            }
+            Step::Call { value, from, into, sum } => {
+                let arg = graph.node(*value).args[0];
+                let from = match from {
+                    Source::Slot { slot, .. } => self.slot_text(*slot),
+                    Source::Read(read) => graph.equation_text(*read, &self.numbers),
+                };
+                let of = if graph.numbers().contains_key(&arg) { graph.equation_text(arg, &self.numbers) } else { name(arg) };
+                write!(f, "call {} = {}, {} = {of}, from {from}", name(*value), graph.equation_text(*value, &self.numbers), name(arg))?;
+                if let Some(slot) = into {
+                    write!(f, ", into {}", self.slot_text(*slot))?;
+                }
+                if let Some(sum) = sum {
+                    write!(f, ", {} += {}", name(*sum), name(*value))?;
+                }
+                writeln!(f)
+            }
+            Step::Keep { value, slot } => writeln!(f, "keep {} in {}", name(*value), self.slot_text(*slot)),
+            Step::Load { value, slot } => writeln!(f, "{} = load {}", name(*value), self.slot_text(*slot)),
+            Step::Store { output } => {
+                let o = &graph.outputs[*output];
+                let axes: Vec<_> = o.axes.iter().map(|&a| graph.axis_name(a)).collect();
+                writeln!(f, "store {}[{}] = {}", o.name, axes.join(" "), name(o.value))
+            }
+        }
+    }
+
+    fn in_slot(&self, slot: Option<SlotId>) -> String {
+        slot.map_or(String::new(), |s| format!(", in {}", self.slot_text(s)))
+    }
+
+    /// `tile0`, `row1[c]`, `sums2[c]`, or the output whose buffer it is.
+    fn slot_text(&self, slot: SlotId) -> String {
+        let found = &self.nest.slots[slot];
+        let axes = self.nest.graph.axes_text(found.axes.iter().copied());
+        match found.place {
+            Place::Tile => format!("tile{slot}"),
+            Place::Row => format!("row{slot}{axes}"),
+            Place::Sums => format!("sums{slot}{axes}"),
+            Place::Output(output) => self.nest.graph.outputs[output].name.clone(),
+        }
+    }
+}

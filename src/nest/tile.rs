@@ -1,0 +1,234 @@
+//! Tile: the innermost loop, cut into tiles and its body into segments at the elementary functions.
+//!
+//! Within a tile, a segment's arithmetic runs in lanes, then its elementary functions are called, each for the whole
+//! tile; the next segment takes their results from slots. An argument that is affine in unit-stride memory goes to the
+//! function as it lies; a sum of a function's results is taken by the function.
+
+use super::{Layout, Place, Slot, SlotId, Source, Step};
+use crate::ir::{AxisId, Fold, Graph, Id, Op, Point, Work};
+use std::collections::{HashMap, HashSet};
+
+/// A value that costs more flops than this goes to a later segment by a slot; others are computed again.
+const CHEAP: u32 = 6;
+
+/// The tiled form of a loop whose body is straight.
+pub fn tile(graph: &Graph, layout: &Layout, slots: &mut Vec<Slot>, axis: AxisId, body: Vec<Step>) -> Step {
+    let lets = body.iter().filter_map(|s| if let Step::Let(v) = s { Some(*v) } else { None }).collect();
+    let loads = body.iter().filter_map(|s| if let Step::Load { value, slot } = s { Some((*value, *slot)) } else { None });
+    let loads = loads.collect();
+    let mut cut = Cut { graph, layout, slots, axis, lets, loads, segment: HashMap::new(), lanes: vec![], calls: vec![], spilt: HashMap::new(), done: HashSet::new() };
+    cut.segments(&body);
+    cut.fill(&body);
+    let mut steps = vec![];
+    for (lanes, calls) in cut.lanes.into_iter().zip(cut.calls) {
+        if !lanes.is_empty() {
+            steps.push(Step::Lanes { body: lanes });
+        }
+        steps.extend(calls);
+    }
+    Step::Tile { axis, body: steps }
+}
+
+struct Cut<'a> {
+    graph: &'a Graph,
+    layout: &'a Layout,
+    slots: &'a mut Vec<Slot>,
+    axis: AxisId,
+    /// Values computed in the loop.
+    lets: HashSet<Id>,
+    /// Values that the loop gets from slots.
+    loads: HashMap<Id, SlotId>,
+    /// The first segment in which a value is there.
+    segment: HashMap<Id, usize>,
+    lanes: Vec<Vec<Step>>,
+    calls: Vec<Vec<Step>>,
+    /// The slots by which values go from segment to segment.
+    spilt: HashMap<Id, SlotId>,
+    /// Which segments have which values.
+    done: HashSet<(usize, Id)>,
+}
+
+impl Cut<'_> {
+    fn is_math(&self, value: Id) -> bool {
+        self.graph.as_point(value).is_some_and(|(p, _)| p.is_math())
+    }
+
+    fn segments(&mut self, body: &[Step]) {
+        for step in body {
+            if let Step::Let(value) = *step {
+                let args = self.graph.node(value).args.iter();
+                let after = args.filter_map(|a| self.segment.get(a)).copied().max().unwrap_or(0);
+                self.segment.insert(value, after + usize::from(self.is_math(value)));
+            }
+        }
+        let count = self.segment.values().copied().max().unwrap_or(0) + 1;
+        self.lanes = vec![vec![]; count];
+        self.calls = vec![vec![]; count];
+    }
+
+    fn at(&self, value: Id) -> usize {
+        self.segment.get(&value).copied().unwrap_or(0)
+    }
+
+    /// Stores go last: a slot may lie in the buffer that they write.
+    fn fill(&mut self, body: &[Step]) {
+        let keeps: HashMap<Id, SlotId> =
+            body.iter().filter_map(|s| if let Step::Keep { value, slot } = s { Some((*value, *slot)) } else { None }).collect();
+        let mut sums: HashMap<Id, Id> = HashMap::new();
+        for step in body {
+            if let Step::Fold { fold, slot: None } = *step
+                && let Some((Fold::Sum, _, summed)) = self.graph.as_fold(fold)
+                && self.lets.contains(&summed)
+                && self.is_math(summed)
+            {
+                sums.entry(summed).or_insert(fold);
+            }
+        }
+        for step in body {
+            match *step {
+                Step::Let(value) if self.is_math(value) => self.call(value, &keeps, sums.get(&value).copied()),
+                Step::Keep { value, slot } if !(self.is_math(value) && self.lets.contains(&value)) => {
+                    let at = self.at(value);
+                    self.need(value, at);
+                    self.lanes[at].push(Step::Keep { value, slot });
+                }
+                Step::Fold { fold, slot } => {
+                    let (_, _, value) = self.graph.as_fold(fold).expect("a fold");
+                    if sums.get(&value) != Some(&fold) {
+                        let at = self.at(value);
+                        self.need(value, at);
+                        self.lanes[at].push(Step::Fold { fold, slot });
+                    }
+                }
+                _ => {}
+            }
+        }
+        let last = self.lanes.len() - 1;
+        let stores: Vec<usize> = body.iter().filter_map(|s| if let Step::Store { output } = s { Some(*output) } else { None }).collect();
+        for &output in &stores {
+            self.need(self.graph.outputs[output].value, last);
+        }
+        self.lanes[last].extend(stores.into_iter().map(|output| Step::Store { output }));
+    }
+
+    /// Schedules an elementary function behind the segment that has its argument.
+    fn call(&mut self, value: Id, keeps: &HashMap<Id, SlotId>, sum: Option<Id>) {
+        let at = self.at(value) - 1;
+        let arg = self.graph.node(value).args[0];
+        let from = match self.direct(arg, at) {
+            Some(source) => source,
+            None => {
+                self.need(arg, at);
+                let slot = self.spill(arg, at);
+                Source::Slot { value: arg, slot }
+            }
+        };
+        let used = self.is_used(value, sum);
+        let into = keeps.get(&value).copied().or_else(|| used.then(|| self.tile_slot(value)));
+        if let Some(slot) = into {
+            self.spilt.insert(value, slot);
+        }
+        self.calls[at].push(Step::Call { value, from, into, sum });
+    }
+
+    /// Whether anything but the sum that the call takes itself uses a value.
+    fn is_used(&self, value: Id, sum: Option<Id>) -> bool {
+        let by_value = self.lets.iter().any(|&user| self.graph.node(user).args.contains(&value));
+        let by_store = self.graph.outputs.iter().any(|o| o.value == value);
+        let by_fold = self.graph.ids().any(|f| {
+            Some(f) != sum && self.graph.as_fold(f).is_some_and(|(_, _, body)| body == value)
+        });
+        by_value || by_store || by_fold
+    }
+
+    fn tile_slot(&mut self, value: Id) -> SlotId {
+        self.slots.push(Slot { value, axes: vec![self.axis], place: Place::Tile });
+        self.slots.len() - 1
+    }
+
+    /// The slot by which a value of segment `at` goes on.
+    fn spill(&mut self, value: Id, at: usize) -> SlotId {
+        if let Some(&slot) = self.spilt.get(&value) {
+            return slot;
+        }
+        let slot = self.tile_slot(value);
+        self.lanes[at].push(Step::Keep { value, slot });
+        self.spilt.insert(value, slot);
+        slot
+    }
+
+    /// Makes a value available to the lanes of a segment.
+    fn need(&mut self, value: Id, at: usize) {
+        if !self.done.insert((at, value)) {
+            return;
+        }
+        if let Some(&slot) = self.loads.get(&value) {
+            self.lanes[at].push(Step::Load { value, slot });
+        } else if self.lets.contains(&value) {
+            let made = self.at(value);
+            let math = self.is_math(value);
+            if math || made < at && self.cost(value, &mut HashSet::new()) > CHEAP {
+                if !math {
+                    self.need(value, made);
+                }
+                let slot = if math { self.spilt[&value] } else { self.spill(value, made) };
+                self.lanes[at].push(Step::Load { value, slot });
+            } else {
+                for &arg in &self.graph.node(value).args {
+                    self.need(arg, at);
+                }
+                self.lanes[at].push(Step::Let(value));
+            }
+        }
+    }
+
+    fn cost(&self, value: Id, counted: &mut HashSet<Id>) -> u32 {
+        if !self.lets.contains(&value) || self.is_math(value) || !counted.insert(value) {
+            return 0;
+        }
+        let own = match self.graph.op(value) {
+            Op::Point(point) => match point.work() {
+                Work::Flops(n) => n,
+                Work::Math | Work::Composite => 0,
+            },
+            _ => 1,
+        };
+        own + self.graph.node(value).args.iter().map(|&a| self.cost(a, counted)).sum::<u32>()
+    }
+
+    /// The memory in which the argument is affine, where a call can take it from there.
+    fn direct(&self, arg: Id, at: usize) -> Option<Source> {
+        self.memory(arg, at).or_else(|| {
+            let (point, args) = self.graph.as_point(arg)?;
+            let fixed = |id: Id| !self.lets.contains(&id) && !self.loads.contains_key(&id) && self.is_fixed(id);
+            match (point, args) {
+                (Point::Neg, &[x]) => self.memory(x, at),
+                (Point::Add | Point::Sub | Point::Mul, &[x, k]) if fixed(k) => self.memory(x, at),
+                (Point::Add | Point::Sub | Point::Mul, &[k, x]) if fixed(k) => self.memory(x, at),
+                _ => None,
+            }
+        })
+    }
+
+    fn is_fixed(&self, id: Id) -> bool {
+        !matches!(self.graph.op(id), Op::Axis(a) if a == self.axis)
+    }
+
+    fn memory(&self, value: Id, at: usize) -> Option<Source> {
+        if let Some(&slot) = self.loads.get(&value) {
+            let unit = self.slots[slot].axes.last() == Some(&self.axis) && self.slots[slot].place != Place::Sums;
+            return unit.then_some(Source::Slot { value, slot });
+        }
+        if self.is_math(value) && self.at(value) <= at {
+            return self.spilt.get(&value).map(|&slot| Source::Slot { value, slot });
+        }
+        let (input, indices) = self.graph.as_read(value).filter(|_| self.lets.contains(&value))?;
+        let strides = &self.layout.inputs[input.index()];
+        let float = self.graph.ty(value).kind == crate::ir::Kind::Float;
+        let lane = |index: &Id| self.graph.as_axis(*index) == Some(self.axis);
+        let unit = indices.iter().zip(strides).filter(|(i, _)| lane(i)).all(|(_, &step)| step == 1);
+        let plain = indices.iter().filter(|i| lane(i)).count() == 1
+            && indices.iter().all(|i| lane(i) || !self.graph.ty(*i).axes.contains(self.axis));
+        (float && unit && plain).then_some(Source::Read(value))
+    }
+}
