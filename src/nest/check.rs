@@ -61,7 +61,9 @@ impl Checker<'_> {
             })?;
             if let Place::Output(output) = slot.place {
                 let dims: AxisSet = self.nest.graph.outputs[output].axes.iter().copied().collect();
-                ensure(self.nest.graph.ty(slot.value).axes.is_subset(dims), || "a slot is wider than its output".into())?;
+                ensure(self.nest.graph.ty(slot.value).axes.is_subset(dims), || {
+                    "a slot is wider than its output".into()
+                })?;
             }
         }
         Ok(())
@@ -82,7 +84,16 @@ impl Checker<'_> {
             }
             Step::Lanes { body } => {
                 let Some((axis, false)) = self.lanes else { return Err("lanes outside a tile".into()) };
-                let straight = |s: &Step| !matches!(s, Step::Loop { .. } | Step::Tile { .. } | Step::Lanes { .. } | Step::Call { .. } | Step::Start { .. });
+                let straight = |s: &Step| {
+                    !matches!(
+                        s,
+                        Step::Loop { .. }
+                            | Step::Tile { .. }
+                            | Step::Lanes { .. }
+                            | Step::Call { .. }
+                            | Step::Start { .. }
+                    )
+                };
                 ensure(body.iter().all(straight), || "lanes are not straight".into())?;
                 self.lanes = Some((axis, true));
                 self.scopes.push(Scope::default());
@@ -98,9 +109,13 @@ impl Checker<'_> {
                 Ok(())
             }
             Step::Start { fold, slot } => {
-                ensure(matches!(graph.as_fold(*fold), Some((Fold::Sum | Fold::Amax, ..))), || format!("%{fold} is no loop's fold"))?;
+                ensure(matches!(graph.as_fold(*fold), Some((Fold::Sum | Fold::Amax, ..))), || {
+                    format!("%{fold} is no loop's fold")
+                })?;
                 let open = graph.ty(*fold).axes.minus(self.bound());
-                ensure(slot.is_some() || open.is_empty(), || format!("fold %{fold} varies inside its loop, without a slot"))?;
+                ensure(slot.is_some() || open.is_empty(), || {
+                    format!("fold %{fold} varies inside its loop, without a slot")
+                })?;
                 if let Some(slot) = slot {
                     self.slot_of(*slot, *fold)?;
                 }
@@ -126,7 +141,9 @@ impl Checker<'_> {
             Step::Load { value, slot } => {
                 self.slot_of(*slot, *value)?;
                 self.indexable(*slot)?;
-                ensure(self.scopes.iter().any(|s| s.filled.contains(slot)), || format!("the slot of %{value} is empty"))?;
+                ensure(self.scopes.iter().any(|s| s.filled.contains(slot)), || {
+                    format!("the slot of %{value} is empty")
+                })?;
                 self.scope().values.insert(*value);
                 Ok(())
             }
@@ -238,7 +255,12 @@ impl Checker<'_> {
         ensure(!tile || self.lanes.is_some(), || "tile scratch outside a tile".into())?;
         let mut axes: AxisSet = found.axes.iter().copied().collect();
         if let Place::Output(output) = found.place {
-            axes = self.nest.graph.outputs[output].axes.iter().copied().filter(|a| self.nest.extents[a.index()] != 1).collect();
+            axes = self.nest.graph.outputs[output]
+                .axes
+                .iter()
+                .copied()
+                .filter(|a| self.nest.extents[a.index()] != 1)
+                .collect();
             ensure(!self.stored.contains(&output), || format!("the slot of %{} is overwritten", found.value))?;
         }
         ensure(axes.is_subset(self.bound()), || format!("the slot of %{} lacks an index", found.value))
@@ -265,7 +287,9 @@ impl Checker<'_> {
         }
         if args[0] != source {
             let (outer, operands) = graph.as_point(args[0]).ok_or("a call of something not affine")?;
-            ensure(matches!(outer, Point::Neg | Point::Add | Point::Sub | Point::Mul), || format!("{} is not affine", outer.name()))?;
+            ensure(matches!(outer, Point::Neg | Point::Add | Point::Sub | Point::Mul), || {
+                format!("{} is not affine", outer.name())
+            })?;
             ensure(operands.iter().filter(|&&o| o == source).count() == 1, || "a call of another tile".into())?;
             operands.iter().filter(|&&o| o != source).try_for_each(|&o| self.available(o))?;
         }

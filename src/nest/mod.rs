@@ -56,30 +56,60 @@ pub type SlotId = usize;
 #[derive(Clone, PartialEq, Debug)]
 pub enum Step {
     /// The body for every index of the axis, one after the other.
-    Loop { axis: AxisId, body: Vec<Step> },
+    Loop {
+        axis: AxisId,
+        body: Vec<Step>,
+    },
     /// The body for every tile of the axis; it holds only `Lanes` and `Call`.
-    Tile { axis: AxisId, body: Vec<Step> },
+    Tile {
+        axis: AxisId,
+        body: Vec<Step>,
+    },
     /// The body for every element of the tile, many at a time.
-    Lanes { body: Vec<Step> },
+    Lanes {
+        body: Vec<Step>,
+    },
     /// An elementary function over the tile: `value` = f(affine in `from`), put into a slot, added to a sum, or both.
-    Call { value: Id, from: Source, into: Option<SlotId>, sum: Option<Id> },
+    Call {
+        value: Id,
+        from: Source,
+        into: Option<SlotId>,
+        sum: Option<Id>,
+    },
     /// Computes a value from its arguments, which are at hand.
     Let(Id),
     /// Begins a fold; where it has a slot, every element of it.
-    Start { fold: Id, slot: Option<SlotId> },
+    Start {
+        fold: Id,
+        slot: Option<SlotId>,
+    },
     /// Takes the fold's body into the fold.
-    Fold { fold: Id, slot: Option<SlotId> },
-    Keep { value: Id, slot: SlotId },
+    Fold {
+        fold: Id,
+        slot: Option<SlotId>,
+    },
+    Keep {
+        value: Id,
+        slot: SlotId,
+    },
     /// Gets a value back.
-    Load { value: Id, slot: SlotId },
+    Load {
+        value: Id,
+        slot: SlotId,
+    },
     /// Writes an output's element.
-    Store { output: usize },
+    Store {
+        output: usize,
+    },
 }
 
 /// Where a call takes its tile from; unit-stride memory either way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
-    Slot { value: Id, slot: SlotId },
+    Slot {
+        value: Id,
+        slot: SlotId,
+    },
     /// A read of an input.
     Read(Id),
 }

@@ -54,7 +54,12 @@ pub fn tree(graph: &Graph, extents: &[usize], order: &[AxisId]) -> Vec<Tree> {
     for id in graph.ids() {
         if let Some((_, axis, body)) = graph.as_fold(id) {
             let domain = graph.ty(body).axes.with(axis);
-            sinks.push(SinkInfo { sink: Sink::Fold(id), domain, bound: Some(axis), needs: folds[usize::from(body)].clone() });
+            sinks.push(SinkInfo {
+                sink: Sink::Fold(id),
+                domain,
+                bound: Some(axis),
+                needs: folds[usize::from(body)].clone(),
+            });
         }
     }
     for (index, output) in graph.outputs.iter().enumerate() {

@@ -126,7 +126,8 @@ impl<'g> Walk<'g> {
     /// The folds along an axis end with its loop.
     fn finish_folds(&mut self, axis: AxisId) -> Result<(), Stop> {
         let along = |fold: &Id| self.graph.as_fold(*fold).is_some_and(|(_, bound, _)| bound == axis);
-        let mut ended: Vec<(Id, Option<SlotId>)> = self.running.iter().map(|(f, s)| (*f, *s)).filter(|(f, _)| along(f)).collect();
+        let mut ended: Vec<(Id, Option<SlotId>)> =
+            self.running.iter().map(|(f, s)| (*f, *s)).filter(|(f, _)| along(f)).collect();
         ended.sort();
         for (fold, slot) in ended {
             self.running.remove(&fold);

@@ -76,8 +76,18 @@ impl Text<'_> {
                     Source::Slot { slot, .. } => self.slot_text(*slot),
                     Source::Read(read) => graph.equation_text(*read, &self.numbers),
                 };
-                let of = if graph.numbers().contains_key(&arg) { graph.equation_text(arg, &self.numbers) } else { name(arg) };
-                write!(f, "call {} = {}, {} = {of}, from {from}", name(*value), graph.equation_text(*value, &self.numbers), name(arg))?;
+                let of = if graph.numbers().contains_key(&arg) {
+                    graph.equation_text(arg, &self.numbers)
+                } else {
+                    name(arg)
+                };
+                write!(
+                    f,
+                    "call {} = {}, {} = {of}, from {from}",
+                    name(*value),
+                    graph.equation_text(*value, &self.numbers),
+                    name(arg)
+                )?;
                 if let Some(slot) = into {
                     write!(f, ", into {}", self.slot_text(*slot))?;
                 }

@@ -14,9 +14,22 @@ const CHEAP: u32 = 6;
 /// The tiled form of a loop whose body is straight.
 pub fn tile(graph: &Graph, layout: &Layout, slots: &mut Vec<Slot>, axis: AxisId, body: Vec<Step>) -> Step {
     let lets = body.iter().filter_map(|s| if let Step::Let(v) = s { Some(*v) } else { None }).collect();
-    let loads = body.iter().filter_map(|s| if let Step::Load { value, slot } = s { Some((*value, *slot)) } else { None });
+    let loads =
+        body.iter().filter_map(|s| if let Step::Load { value, slot } = s { Some((*value, *slot)) } else { None });
     let loads = loads.collect();
-    let mut cut = Cut { graph, layout, slots, axis, lets, loads, segment: HashMap::new(), lanes: vec![], calls: vec![], spilt: HashMap::new(), done: HashSet::new() };
+    let mut cut = Cut {
+        graph,
+        layout,
+        slots,
+        axis,
+        lets,
+        loads,
+        segment: HashMap::new(),
+        lanes: vec![],
+        calls: vec![],
+        spilt: HashMap::new(),
+        done: HashSet::new(),
+    };
     cut.segments(&body);
     cut.fill(&body);
     let mut steps = vec![];
@@ -72,8 +85,10 @@ impl Cut<'_> {
 
     /// Stores go last: a slot may lie in the buffer that they write.
     fn fill(&mut self, body: &[Step]) {
-        let keeps: HashMap<Id, SlotId> =
-            body.iter().filter_map(|s| if let Step::Keep { value, slot } = s { Some((*value, *slot)) } else { None }).collect();
+        let keeps: HashMap<Id, SlotId> = body
+            .iter()
+            .filter_map(|s| if let Step::Keep { value, slot } = s { Some((*value, *slot)) } else { None })
+            .collect();
         let mut sums: HashMap<Id, Id> = HashMap::new();
         for step in body {
             if let Step::Fold { fold, slot: None } = *step
@@ -104,7 +119,8 @@ impl Cut<'_> {
             }
         }
         let last = self.lanes.len() - 1;
-        let stores: Vec<usize> = body.iter().filter_map(|s| if let Step::Store { output } = s { Some(*output) } else { None }).collect();
+        let stores: Vec<usize> =
+            body.iter().filter_map(|s| if let Step::Store { output } = s { Some(*output) } else { None }).collect();
         for &output in &stores {
             self.need(self.graph.outputs[output].value, last);
         }
@@ -135,9 +151,8 @@ impl Cut<'_> {
     fn is_used(&self, value: Id, sum: Option<Id>) -> bool {
         let by_value = self.lets.iter().any(|&user| self.graph.node(user).args.contains(&value));
         let by_store = self.graph.outputs.iter().any(|o| o.value == value);
-        let by_fold = self.graph.ids().any(|f| {
-            Some(f) != sum && self.graph.as_fold(f).is_some_and(|(_, _, body)| body == value)
-        });
+        let by_fold =
+            self.graph.ids().any(|f| Some(f) != sum && self.graph.as_fold(f).is_some_and(|(_, _, body)| body == value));
         by_value || by_store || by_fold
     }
 

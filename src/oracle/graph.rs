@@ -42,13 +42,14 @@ impl Buffer {
 const MAX_ELEMENTS: usize = 1 << 31;
 
 type Array<'a, T> = CowArray<'a, T, IxDyn>;
+type Faults = ArrayD<Option<Fault>>;
 
 /// A node's value along its own axes, in the order of the graph's table.
 struct Value<'a> {
     axes: AxisSet,
     data: Data<'a>,
     /// Along the same axes; `None` where there is no fault at all.
-    faults: Option<ArrayD<Option<Fault>>>,
+    faults: Option<Faults>,
 }
 
 enum Data<'a> {
@@ -235,7 +236,7 @@ fn aligned<T>(mut array: ArrayViewD<T>, axes: AxisSet, domain: AxisSet) -> Array
 }
 
 /// The faults, where there is any.
-fn some(faults: ArrayD<Option<Fault>>) -> Option<ArrayD<Option<Fault>>> {
+fn some(faults: Faults) -> Option<Faults> {
     faults.iter().any(Option::is_some).then_some(faults)
 }
 

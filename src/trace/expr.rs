@@ -181,10 +181,6 @@ impl<'t> Expr<'t> {
     pub fn log_softmax(self, axis: Axis) -> Self {
         self.softmax(axis).ln()
     }
-
-    pub fn id_(self) -> Id {
-        self.id
-    }
     /// The value at one index of an axis: `p.at(c, label)` is p[…, label]. An index outside the axis is an error when
     /// the loss is evaluated.
     pub fn at(self, axis: Axis, index: Expr<'t>) -> Self {
@@ -194,6 +190,10 @@ impl<'t> Expr<'t> {
     /// The axes that the value varies along, in the order in which they were declared.
     pub fn axes(self) -> Vec<Axis> {
         self.axis_set().iter().map(Axis).collect()
+    }
+
+    pub(crate) fn id(self) -> Id {
+        self.id
     }
 
     pub(super) fn axis_set(self) -> AxisSet {

@@ -1,6 +1,6 @@
 //! Pointwise ops over broadcast arrays.
 
-use super::{Data, Fault, Value, aligned, some};
+use super::{Data, Faults, Value, aligned, some};
 use crate::ir::{AxisSet, Point};
 use ndarray::{ArrayD, ArrayViewD, Zip};
 
@@ -89,8 +89,12 @@ impl Call<'_, '_> {
 
     fn select<'a>(&self) -> Data<'a> {
         match (&self.args[1].data, &self.args[2].data) {
-            (Data::Float(x), Data::Float(y)) => Data::Float(self.choose(x.view(), y.view()).into()),
-            (Data::Int(x), Data::Int(y)) => Data::Int(self.choose(x.view(), y.view()).into()),
+            (Data::Float(x), Data::Float(y)) => {
+                Data::Float(self.choose(self.align(1, x.view()), self.align(2, y.view())).into())
+            }
+            (Data::Int(x), Data::Int(y)) => {
+                Data::Int(self.choose(self.align(1, x.view()), self.align(2, y.view())).into())
+            }
             _ => unreachable!("verified"),
         }
     }
@@ -107,12 +111,12 @@ impl Call<'_, '_> {
         result
     }
 
+    /// Of two aligned arrays the one that the condition takes.
     fn choose<T: Copy + Default>(&self, x: ArrayViewD<T>, y: ArrayViewD<T>) -> ArrayD<T> {
         let Data::Bool(condition) = &self.args[0].data else { unreachable!("verified") };
-        let (condition, x, y) = (self.align(0, condition.view()), self.align(1, x), self.align(2, y));
         let mut result = ArrayD::from_elem(self.shape, T::default());
         Zip::from(&mut result)
-            .and_broadcast(condition)
+            .and_broadcast(self.align(0, condition.view()))
             .and_broadcast(x)
             .and_broadcast(y)
             .for_each(|r, &condition, &x, &y| *r = if condition { x } else { y });
@@ -120,43 +124,30 @@ impl Call<'_, '_> {
     }
 
     /// Element by element the first argument's fault.
-    fn faults(&self) -> Option<ArrayD<Option<Fault>>> {
+    fn faults(&self) -> Option<Faults> {
         first_of(self.args.iter().map(|a| (a.axes, a.faults.as_ref())), self.axes, self.shape)
     }
 
     /// The condition's fault, else that of the branch taken.
-    fn faults_of_select(&self) -> Option<ArrayD<Option<Fault>>> {
-        let [condition, x, y] = self.args else { unreachable!("verified") };
+    fn faults_of_select(&self) -> Option<Faults> {
         if self.args.iter().all(|a| a.faults.is_none()) {
             return None;
         }
-        let nothing = ArrayD::from_elem(vec![], None);
-        let branch = |v: &Value| match &v.faults {
-            Some(faults) => (v.axes, faults.clone()),
-            None => (AxisSet::EMPTY, nothing.clone()),
-        };
-        let (x, y) = (branch(x), branch(y));
-        let taken = {
-            let Data::Bool(condition) = &self.args[0].data else { unreachable!("verified") };
-            let mut taken = ArrayD::from_elem(self.shape, None);
-            Zip::from(&mut taken)
-                .and_broadcast(self.align(0, condition.view()))
-                .and_broadcast(aligned(x.1.view(), x.0, self.axes))
-                .and_broadcast(aligned(y.1.view(), y.0, self.axes))
-                .for_each(|r, &condition, &x, &y| *r = if condition { x } else { y });
-            taken
-        };
-        first_of([(condition.axes, condition.faults.as_ref()), (self.axes, Some(&taken))], self.axes, self.shape)
+        let none = ArrayD::from_elem(vec![1; self.axes.len()], None);
+        let branch = |place: usize| self.args[place].faults.as_ref().map(|f| self.align(place, f.view()));
+        let taken = self.choose(branch(1).unwrap_or(none.view()), branch(2).unwrap_or(none.view()));
+        let condition = (self.args[0].axes, self.args[0].faults.as_ref());
+        first_of([condition, (self.axes, Some(&taken))], self.axes, self.shape)
     }
 }
 
 /// Element by element the first fault of several arrays, each along axes of its own.
 pub(super) fn first_of<'f>(
-    parts: impl IntoIterator<Item = (AxisSet, Option<&'f ArrayD<Option<Fault>>>)>,
+    parts: impl IntoIterator<Item = (AxisSet, Option<&'f Faults>)>,
     axes: AxisSet,
     shape: &[usize],
-) -> Option<ArrayD<Option<Fault>>> {
-    let mut result: Option<ArrayD<Option<Fault>>> = None;
+) -> Option<Faults> {
+    let mut result: Option<Faults> = None;
     for (own, faults) in parts.into_iter().filter_map(|(own, faults)| Some((own, faults?))) {
         let result = result.get_or_insert_with(|| ArrayD::from_elem(shape, None));
         Zip::from(result).and_broadcast(aligned(faults.view(), own, axes)).for_each(|r, &fault| *r = r.or(fault));

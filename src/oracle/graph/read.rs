@@ -1,7 +1,7 @@
 //! Reads, by plain axes or by computed indices.
 
 use super::point::first_of;
-use super::{Array, Buffer, Data, Fault, Machine, Value, aligned};
+use super::{Array, Buffer, Data, Fault, Faults, Machine, Value, aligned};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, AxisSet, Id, InputId, Kind};
 use ndarray::{ArrayD, Zip};
@@ -62,7 +62,7 @@ impl<'a> Machine<'a> {
     }
 
     /// The faults of one index along its own axes: those of its parts, else that it lies outside its dimension.
-    fn out_of_range(&self, input: InputId, dim: usize, id: Id) -> Option<ArrayD<Option<Fault>>> {
+    fn out_of_range(&self, input: InputId, dim: usize, id: Id) -> Option<Faults> {
         let extent = self.inputs[input.index()].shape()[dim];
         let index = self.index(id);
         let inside = |i: i64| usize::try_from(i).is_ok_and(|i| i < extent);

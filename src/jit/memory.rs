@@ -1,0 +1,397 @@
+//! Addresses, loads and stores: of inputs, of outputs, of slots. Every access carries the alias region of its buffer.
+
+use super::emit::{Emitter, Val};
+use super::kernel::Status;
+use crate::error::{Error, Result};
+use crate::ir::{AxisId, Dtype, Id, InputId, Kind, Op};
+use crate::nest::{Place, SlotId, TILE};
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::{
+    AliasRegion, AliasRegionData, ConstantData, Function, InstBuilder, MemFlagsData, Type, Value, types,
+};
+use std::borrow::Cow;
+
+/// Which buffer an access is to.
+#[derive(Clone, Copy)]
+pub(super) enum Region {
+    Inputs,
+    Output(usize),
+    Scratch,
+}
+
+/// The alias regions of a function: reads, each output, scratch.
+pub(super) struct Regions {
+    inputs: AliasRegion,
+    outputs: Vec<AliasRegion>,
+    scratch: AliasRegion,
+}
+
+impl Regions {
+    pub fn new(func: &mut Function, outputs: &[String]) -> Self {
+        let mut insert = |user_id: usize, name: String| {
+            let data = AliasRegionData { user_id: user_id as u32, description: Cow::Owned(name) };
+            func.dfg.alias_regions.insert(data)
+        };
+        Self {
+            inputs: insert(0, "inputs".into()),
+            scratch: insert(1, "scratch".into()),
+            outputs: outputs.iter().enumerate().map(|(i, name)| insert(2 + i, name.clone())).collect(),
+        }
+    }
+
+    pub fn flags(&self, region: Region) -> MemFlagsData {
+        let flags = MemFlagsData::new().with_notrap();
+        match region {
+            Region::Inputs => flags.with_readonly().with_alias_region(Some(self.inputs)),
+            Region::Output(output) => flags.with_alias_region(Some(self.outputs[output])),
+            Region::Scratch => flags.with_alias_region(Some(self.scratch)),
+        }
+    }
+}
+
+/// Where scratch slots lie. Each starts on its own cache line.
+pub(super) fn scratch_offsets(nest: &crate::nest::Nest, real: Dtype) -> Result<(Vec<usize>, usize)> {
+    let too_large = || Error::internal("jit", "scratch is larger than the address space");
+    let mut end = 64usize;
+    let mut offsets = vec![];
+    for slot in &nest.slots {
+        offsets.push(end);
+        let elements = match slot.place {
+            Place::Output(_) => 0,
+            Place::Tile => TILE,
+            Place::Row | Place::Sums => {
+                let sizes = slot.axes.iter().map(|a| nest.extents[a.index()]);
+                sizes.into_iter().try_fold(1usize, |n, size| n.checked_mul(size)).ok_or_else(too_large)?
+            }
+        };
+        let size = if slot.place == Place::Sums { 8 } else { real.size() };
+        let bytes = elements.checked_mul(size).and_then(|b| b.checked_next_multiple_of(64)).ok_or_else(too_large)?;
+        end = end.checked_add(bytes).filter(|&e| e < isize::MAX as usize).ok_or_else(too_large)?;
+    }
+    Ok((offsets, end))
+}
+
+impl Emitter<'_> {
+    fn scaled(&mut self, index: Value, stride: i64) -> Value {
+        if stride == 1 { index } else { self.b.ins().imul_imm_s(index, stride) }
+    }
+
+    /// The address of an input's element whose indices are i64 values; one computed from data that is outside its axis
+    /// is noted, and replaced by the address of some scratch.
+    fn input_address(&mut self, input: InputId, indices: &[(Value, bool)]) -> Value {
+        let size = self.binding.inputs[input.index()].size() as i64;
+        let strides = self.binding.layout.inputs[input.index()].clone();
+        let dims = self.nest.graph.input(input).axes.clone();
+        let mut address = self.inputs[input.index()];
+        let mut valid: Option<Value> = None;
+        for (((index, computed), stride), dim) in indices.iter().zip(strides).zip(dims) {
+            if *computed {
+                let extent = self.b.ins().iconst(types::I64, self.nest.extents[dim.index()] as i64);
+                let within = self.b.ins().icmp(IntCC::UnsignedLessThan, *index, extent);
+                valid = Some(match valid {
+                    Some(others) => self.b.ins().band(others, within),
+                    None => within,
+                });
+            }
+            let step = self.scaled(*index, stride as i64 * size);
+            address = self.b.ins().iadd(address, step);
+        }
+        match valid {
+            Some(valid) => {
+                let outside = self.b.ins().bxor_imm_s(valid, 1);
+                self.note(outside, Status::OUTSIDE);
+                self.b.ins().select(valid, address, self.scratch)
+            }
+            None => address,
+        }
+    }
+
+    /// Adds a status bit where an 8-bit truth value holds.
+    fn note(&mut self, holds: Value, bit: u32) {
+        let holds = self.b.ins().uextend(types::I32, holds);
+        let bit = self.b.ins().imul_imm_s(holds, i64::from(bit));
+        let known = self.b.use_var(self.status);
+        let status = self.b.ins().bor(known, bit);
+        self.b.def_var(self.status, status);
+    }
+
+    /// The indices of a read for one lane: whole numbers of 64 bits, and whether each comes from data.
+    fn indices(&mut self, indices: &[Id], lane: usize) -> Result<Vec<(Value, bool)>> {
+        let mut values = vec![];
+        for &index in indices {
+            values.push(match self.nest.graph.op(index) {
+                Op::Axis(axis) => {
+                    let start = self.axis_index(axis)?;
+                    let along = self.lane_axis == Some(axis) && lane > 0;
+                    (if along { self.b.ins().iadd_imm_s(start, lane as i64) } else { start }, false)
+                }
+                Op::Int(i) => (self.b.ins().iconst(types::I64, i), false),
+                _ => {
+                    let found = self.get(index)?;
+                    let one = if found.wide { self.b.ins().extractlane(found.value, lane as u8) } else { found.value };
+                    (self.to_i64(one), true)
+                }
+            });
+        }
+        Ok(values)
+    }
+
+    fn to_i64(&mut self, value: Value) -> Value {
+        if self.int == types::I64 { value } else { self.b.ins().sextend(types::I64, value) }
+    }
+
+    /// The address of a read's first element of the tile.
+    pub(super) fn read_address(&mut self, read: Id) -> Result<Value> {
+        let (input, indices) = self.nest.graph.as_read(read).expect("checked");
+        let indices = indices.to_vec();
+        let indices = self.indices(&indices, 0)?;
+        Ok(self.input_address(input, &indices))
+    }
+
+    pub(super) fn read(&mut self, read: Id) -> Result<Val> {
+        let (input, indices) = self.nest.graph.as_read(read).expect("checked");
+        let indices = indices.to_vec();
+        let kind = self.nest.graph.input(input).kind;
+        let varies = self.lane_axis.is_some_and(|axis| self.nest.graph.ty(read).axes.contains(axis));
+        if !varies || self.lanes == 1 {
+            let at = self.indices(&indices, 0)?;
+            let value = self.read_one(input, kind, &at);
+            return Ok(Val { value, wide: false });
+        }
+        if kind == Kind::Float && self.is_unit_stride(input, &indices) {
+            let at = self.indices(&indices, 0)?;
+            let address = self.input_address(input, &at);
+            let ty = self.real.by(self.lanes as u32).expect("a vector type");
+            let value = self.b.ins().load(ty, self.regions.flags(Region::Inputs), address, 0);
+            return Ok(Val { value, wide: true });
+        }
+        let mut lanes = vec![];
+        for lane in 0..self.lanes {
+            let at = self.indices(&indices, lane)?;
+            lanes.push(self.read_one(input, kind, &at));
+        }
+        Ok(Val { value: self.gather(&lanes), wide: true })
+    }
+
+    /// A vector of scalars.
+    fn gather(&mut self, lanes: &[Value]) -> Value {
+        let mut vector = self.splat(lanes[0]);
+        for (lane, &value) in lanes.iter().enumerate().skip(1) {
+            vector = self.b.ins().insertlane(vector, value, lane as u8);
+        }
+        vector
+    }
+
+    /// Whether neighbouring lanes are neighbouring elements.
+    fn is_unit_stride(&self, input: InputId, indices: &[Id]) -> bool {
+        let axis = self.lane_axis.expect("in lanes");
+        let mut step = 0;
+        for (&index, &stride) in indices.iter().zip(&self.binding.layout.inputs[input.index()]) {
+            match self.nest.graph.op(index) {
+                Op::Axis(a) if a == axis => step += stride,
+                _ if self.nest.graph.ty(index).axes.contains(axis) => return false,
+                _ => {}
+            }
+        }
+        step == 1
+    }
+
+    fn read_one(&mut self, input: InputId, kind: Kind, indices: &[(Value, bool)]) -> Value {
+        let address = self.input_address(input, indices);
+        let flags = self.regions.flags(Region::Inputs);
+        if kind == Kind::Float {
+            return self.b.ins().load(self.real, flags, address, 0);
+        }
+        let whole = match self.binding.inputs[input.index()] {
+            Dtype::I64 => self.b.ins().load(types::I64, flags, address, 0),
+            Dtype::I32 => {
+                let value = self.b.ins().load(types::I32, flags, address, 0);
+                self.b.ins().sextend(types::I64, value)
+            }
+            Dtype::U32 => {
+                let value = self.b.ins().load(types::I32, flags, address, 0);
+                self.b.ins().uextend(types::I64, value)
+            }
+            Dtype::U8 => {
+                let value = self.b.ins().load(types::I8, flags, address, 0);
+                self.b.ins().uextend(types::I64, value)
+            }
+            dtype @ (Dtype::F32 | Dtype::F64) => {
+                let ty = if dtype == Dtype::F32 { types::F32 } else { types::F64 };
+                let value = self.b.ins().load(ty, flags, address, 0);
+                self.whole(value, ty)
+            }
+        };
+        if self.int == types::I64 {
+            return whole;
+        }
+        // Numbers beyond 32 bits stay beyond every class.
+        let (low, high) = (i64::from(i32::MIN), i64::from(i32::MAX));
+        let low = self.b.ins().iconst(types::I64, low);
+        let high = self.b.ins().iconst(types::I64, high);
+        let whole = self.b.ins().smax(whole, low);
+        let whole = self.b.ins().smin(whole, high);
+        self.b.ins().ireduce(types::I32, whole)
+    }
+
+    /// A whole float as an integer; one that is not whole is noted.
+    fn whole(&mut self, value: Value, ty: Type) -> Value {
+        let whole = self.b.ins().fcvt_to_sint_sat(types::I64, value);
+        let back = self.b.ins().fcvt_from_sint(ty, whole);
+        let same = self.b.ins().fcmp(FloatCC::Equal, back, value);
+        let differs = self.b.ins().bxor_imm_s(same, 1);
+        self.note(differs, Status::FRACTION);
+        whole
+    }
+
+    fn output_address(&mut self, output: usize) -> Result<Value> {
+        let axes = self.nest.graph.outputs[output].axes.clone();
+        let strides = self.binding.layout.outputs[output].clone();
+        let size = self.real.bytes() as i64;
+        let mut address = self.outputs[output];
+        for (axis, stride) in axes.into_iter().zip(strides) {
+            if self.nest.extents[axis.index()] != 1 {
+                let index = self.axis_index(axis)?;
+                let step = self.scaled(index, stride as i64 * size);
+                address = self.b.ins().iadd(address, step);
+            }
+        }
+        Ok(address)
+    }
+
+    /// Writes an output's element, or as many as there are lanes.
+    pub(super) fn store(&mut self, output: usize) -> Result<()> {
+        let val = self.get(self.nest.graph.outputs[output].value)?;
+        let address = self.output_address(output)?;
+        let axes = &self.nest.graph.outputs[output].axes;
+        let mut strides = axes.iter().zip(&self.binding.layout.outputs[output]);
+        let stride = strides.find(|(a, _)| Some(**a) == self.lane_axis).map_or(1, |(_, &stride)| stride);
+        let wide = self.lanes > 1;
+        let value = self.widen(val, Kind::Float, wide);
+        let flags = self.regions.flags(Region::Output(output));
+        if !wide || stride == 1 {
+            self.b.ins().store(flags, value, address, 0);
+            return Ok(());
+        }
+        for lane in 0..self.lanes {
+            let one = self.b.ins().extractlane(value, lane as u8);
+            let step = i32::try_from(stride as i64 * lane as i64 * i64::from(self.real.bytes()));
+            match step {
+                Ok(step) => self.b.ins().store(flags, one, address, step),
+                Err(_) => {
+                    let far =
+                        self.b.ins().iadd_imm_s(address, stride as i64 * lane as i64 * i64::from(self.real.bytes()));
+                    self.b.ins().store(flags, one, far, 0)
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// The address of a slot's element at the open loops' indices.
+    pub(super) fn slot_address(&mut self, slot: SlotId) -> Result<(Value, Region)> {
+        let found = &self.nest.slots[slot];
+        let (place, axes) = (found.place, found.axes.clone());
+        if let Place::Output(output) = place {
+            return Ok((self.output_address(output)?, Region::Output(output)));
+        }
+        let base = self.b.ins().iadd_imm_s(self.scratch, self.offsets[slot] as i64);
+        let size = if place == Place::Sums { 8 } else { i64::from(self.real.bytes()) };
+        let index = match place {
+            Place::Tile => self.tile_index.ok_or_else(|| Error::internal("jit", "tile scratch outside a tile"))?,
+            _ => self.slot_index(&axes)?,
+        };
+        let step = self.scaled(index, size);
+        Ok((self.b.ins().iadd(base, step), Region::Scratch))
+    }
+
+    /// The row-major index along axes; those without an open loop count as 0.
+    fn slot_index(&mut self, axes: &[AxisId]) -> Result<Value> {
+        let mut index = self.b.ins().iconst(types::I64, 0);
+        for &axis in axes {
+            index = self.b.ins().imul_imm_s(index, self.nest.extents[axis.index()] as i64);
+            if self.is_open(axis) {
+                let along = self.axis_index(axis)?;
+                index = self.b.ins().iadd(index, along);
+            }
+        }
+        Ok(index)
+    }
+
+    /// Whether a slot has an element per lane; otherwise all lanes share one.
+    fn is_laned(&self, slot: SlotId) -> bool {
+        self.lanes > 1 && self.lane_axis.is_some_and(|a| self.nest.slots[slot].axes.contains(&a))
+    }
+
+    pub(super) fn load_slot(&mut self, slot: SlotId) -> Result<Val> {
+        let wide = self.is_laned(slot);
+        let (address, region) = self.slot_address(slot)?;
+        let flags = self.regions.flags(region);
+        if self.nest.slots[slot].place == Place::Sums {
+            let total = self.load_sums(address, wide);
+            let value = self.narrow_sums(&total, wide);
+            return Ok(Val { value, wide });
+        }
+        let ty = if wide { self.real.by(self.lanes as u32).expect("a vector type") } else { self.real };
+        Ok(Val { value: self.b.ins().load(ty, flags, address, 0), wide })
+    }
+
+    pub(super) fn keep(&mut self, value: Id, slot: SlotId) -> Result<()> {
+        let val = self.get(value)?;
+        let wide = self.is_laned(slot);
+        let value = self.widen(val, Kind::Float, wide);
+        let (address, region) = self.slot_address(slot)?;
+        self.b.ins().store(self.regions.flags(region), value, address, 0);
+        Ok(())
+    }
+
+    /// Elements of a sums slot: f64, two to a vector.
+    pub(super) fn load_sums(&mut self, address: Value, wide: bool) -> Vec<Value> {
+        let flags = self.regions.flags(Region::Scratch);
+        if !wide {
+            return vec![self.b.ins().load(types::F64, flags, address, 0)];
+        }
+        (0..self.lanes as i32 / 2).map(|i| self.b.ins().load(types::F64X2, flags, address, 16 * i)).collect()
+    }
+
+    pub(super) fn store_sums(&mut self, sums: &[Value], address: Value) {
+        let flags = self.regions.flags(Region::Scratch);
+        for (i, &sum) in sums.iter().enumerate() {
+            self.b.ins().store(flags, sum, address, 16 * i as i32);
+        }
+    }
+
+    /// A value of the loss's dtype as f64, two to a vector.
+    pub(super) fn widen_sums(&mut self, value: Value, wide: bool) -> Vec<Value> {
+        match (self.real == types::F64, wide) {
+            (true, _) => vec![value],
+            (false, false) => vec![self.b.ins().fpromote(types::F64, value)],
+            (false, true) => {
+                let low = self.b.ins().fvpromote_low(value);
+                let swapped = self.pairs(value, value, [2, 3, 2, 3]);
+                vec![low, self.b.ins().fvpromote_low(swapped)]
+            }
+        }
+    }
+
+    fn narrow_sums(&mut self, sums: &[Value], wide: bool) -> Value {
+        match (self.real == types::F64, wide) {
+            (true, _) => sums[0],
+            (false, false) => self.b.ins().fdemote(types::F32, sums[0]),
+            (false, true) => {
+                let (low, high) = (self.b.ins().fvdemote(sums[0]), self.b.ins().fvdemote(sums[1]));
+                self.pairs(low, high, [0, 1, 4, 5])
+            }
+        }
+    }
+
+    /// Four lanes of 32 bits out of the eight of two vectors.
+    fn pairs(&mut self, a: Value, b: Value, lanes: [u8; 4]) -> Value {
+        let bytes: Vec<u8> = lanes.iter().flat_map(|&lane| (0..4).map(move |i| 4 * lane + i)).collect();
+        let mask = self.b.func.dfg.immediates.push(ConstantData::from(bytes.as_slice()));
+        let cast = MemFlagsData::new().with_endianness(cranelift_codegen::ir::Endianness::Little);
+        let (a, b) = (self.b.ins().bitcast(types::I8X16, cast, a), self.b.ins().bitcast(types::I8X16, cast, b));
+        let mixed = self.b.ins().shuffle(a, b, mask);
+        self.b.ins().bitcast(types::F32X4, cast, mixed)
+    }
+}

@@ -1,0 +1,24 @@
+//! JIT: from a nest to machine code, by Cranelift. The only room that names Cranelift.
+//!
+//! The code trusts what [`nest::check`](crate::nest::check) has shown of the nest and what `runtime` has shown of the
+//! buffers; what neither can know, indices computed from data, it checks itself.
+
+mod emit;
+mod kernel;
+mod memory;
+mod ops;
+mod target;
+
+pub use emit::{clif, compile};
+pub use kernel::{Kernel, Status};
+
+use crate::ir::Dtype;
+use crate::nest::Layout;
+
+/// What machine code depends on beside the nest: the dtype of the computation, that of each input, and strides.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Binding {
+    pub real: Dtype,
+    pub inputs: Vec<Dtype>,
+    pub layout: Layout,
+}

@@ -1,0 +1,132 @@
+//! Pointwise ops as instructions, one arm each, for one element or for a vector of them.
+
+use super::emit::{Emitter, Val};
+use crate::error::{Error, Result};
+use crate::ir::{Id, Kind, Point};
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Value, types};
+
+impl Emitter<'_> {
+    /// Emits a pointwise op that is no elementary function. A vector where an argument is one.
+    pub(super) fn point(&mut self, id: Id, point: Point, args: &[Id]) -> Result<Val> {
+        let vals: Vec<Val> = args.iter().map(|&a| self.get(a)).collect::<Result<_>>()?;
+        let wide = vals.iter().any(|v| v.wide);
+        let kinds: Vec<Kind> = args.iter().map(|&a| self.nest.graph.ty(a).kind).collect();
+        let v: Vec<Value> = vals.iter().zip(&kinds).map(|(&val, &kind)| self.widen(val, kind, wide)).collect();
+        let float = kinds.last() == Some(&Kind::Float);
+        let value = match point {
+            Point::Neg => self.b.ins().fneg(v[0]),
+            Point::Abs => self.b.ins().fabs(v[0]),
+            Point::Sqrt => self.b.ins().sqrt(v[0]),
+            Point::Sign => self.sign(v[0], wide),
+            Point::Add if float => self.b.ins().fadd(v[0], v[1]),
+            Point::Add => self.b.ins().iadd(v[0], v[1]),
+            Point::Sub if float => self.b.ins().fsub(v[0], v[1]),
+            Point::Sub => self.b.ins().isub(v[0], v[1]),
+            Point::Mul if float => self.b.ins().fmul(v[0], v[1]),
+            Point::Mul => self.b.ins().imul(v[0], v[1]),
+            Point::Div => self.b.ins().fdiv(v[0], v[1]),
+            Point::Max if float => self.b.ins().fmax(v[0], v[1]),
+            Point::Min if float => self.b.ins().fmin(v[0], v[1]),
+            Point::Max => {
+                let first = self.b.ins().icmp(IntCC::SignedGreaterThan, v[0], v[1]);
+                self.choose(first, v[0], v[1], wide)
+            }
+            Point::Min => {
+                let first = self.b.ins().icmp(IntCC::SignedLessThan, v[0], v[1]);
+                self.choose(first, v[0], v[1], wide)
+            }
+            Point::Lt if float => self.b.ins().fcmp(FloatCC::LessThan, v[0], v[1]),
+            Point::Le if float => self.b.ins().fcmp(FloatCC::LessThanOrEqual, v[0], v[1]),
+            Point::Eq if float => self.b.ins().fcmp(FloatCC::Equal, v[0], v[1]),
+            Point::Lt => self.b.ins().icmp(IntCC::SignedLessThan, v[0], v[1]),
+            Point::Le => self.b.ins().icmp(IntCC::SignedLessThanOrEqual, v[0], v[1]),
+            Point::Eq => self.b.ins().icmp(IntCC::Equal, v[0], v[1]),
+            Point::Not if wide => self.b.ins().bnot(v[0]),
+            Point::Not => self.b.ins().bxor_imm_s(v[0], 1),
+            Point::And => self.b.ins().band(v[0], v[1]),
+            Point::Or => self.b.ins().bor(v[0], v[1]),
+            Point::Select => self.choose(v[0], v[1], v[2], wide),
+            Point::Float => self.int_to_float(v[0], wide),
+            Point::Exp | Point::Log | Point::Log1p | Point::Expm1 | Point::Tanh => {
+                if wide {
+                    return Err(Error::internal("jit", format!("{} in lanes", point.name())));
+                }
+                self.math(point, v[0])?
+            }
+            Point::Sigmoid | Point::Softplus => {
+                return Err(Error::internal("jit", format!("%{id}: {} was not expanded", point.name())));
+            }
+        };
+        Ok(Val { value, wide })
+    }
+
+    /// `a` where the condition holds, else `b`.
+    pub(super) fn choose(&mut self, condition: Value, a: Value, b: Value, wide: bool) -> Value {
+        if !wide {
+            return self.b.ins().select(condition, a, b);
+        }
+        let ty = self.b.func.dfg.value_type(a);
+        let mask = self.bits(condition, ty);
+        self.b.ins().bitselect(mask, a, b)
+    }
+
+    fn bits(&mut self, value: Value, ty: types::Type) -> Value {
+        if self.b.func.dfg.value_type(value) == ty {
+            return value;
+        }
+        self.b.ins().bitcast(ty, MemFlagsData::new().with_endianness(Endianness::Little), value)
+    }
+
+    /// −1 or 1 by the sign; ±0 and NaN stay themselves.
+    fn sign(&mut self, x: Value, wide: bool) -> Value {
+        let (zero, one, minus) =
+            (self.float_const(0.0, wide), self.float_const(1.0, wide), self.float_const(-1.0, wide));
+        let above = self.b.ins().fcmp(FloatCC::GreaterThan, x, zero);
+        let below = self.b.ins().fcmp(FloatCC::LessThan, x, zero);
+        let rest = self.choose(below, minus, x, wide);
+        self.choose(above, one, rest, wide)
+    }
+
+    fn int_to_float(&mut self, x: Value, wide: bool) -> Value {
+        if wide && self.int == types::I64 {
+            // No vector instruction below AVX-512: lane by lane.
+            let mut result = self.float_const(0.0, true);
+            for lane in 0..self.lanes as u8 {
+                let one = self.b.ins().extractlane(x, lane);
+                let one = self.b.ins().fcvt_from_sint(self.real, one);
+                result = self.b.ins().insertlane(result, one, lane);
+            }
+            return result;
+        }
+        let ty = if wide { self.real.by(self.lanes as u32).expect("a vector type") } else { self.real };
+        self.b.ins().fcvt_from_sint(ty, x)
+    }
+
+    pub(super) fn float_const(&mut self, value: f64, wide: bool) -> Value {
+        let scalar =
+            if self.real == types::F32 { self.b.ins().f32const(value as f32) } else { self.b.ins().f64const(value) };
+        if wide { self.splat(scalar) } else { scalar }
+    }
+
+    pub(super) fn splat(&mut self, scalar: Value) -> Value {
+        let ty = self.b.func.dfg.value_type(scalar).by(self.lanes as u32).expect("a vector type");
+        self.b.ins().splat(ty, scalar)
+    }
+
+    /// A value in the width asked for.
+    pub(super) fn widen(&mut self, val: Val, kind: Kind, wide: bool) -> Value {
+        if val.wide || !wide {
+            return val.value;
+        }
+        match kind {
+            Kind::Bool => {
+                // A truth value fills a lane with its bit.
+                let lane = self.b.ins().uextend(self.int, val.value);
+                let mask = self.b.ins().ineg(lane);
+                self.splat(mask)
+            }
+            _ => self.splat(val.value),
+        }
+    }
+}

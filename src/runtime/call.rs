@@ -1,0 +1,216 @@
+//! Calls: a compiled handle checks the buffers against its signature and runs its kernel, on several threads where
+//! there is enough to do.
+
+use super::bind::{Signature, find};
+use super::scratch::with_scratch;
+use super::view::{Inputs, View, ViewMut};
+use crate::error::{Error, Result};
+use crate::ir::{Dtype, Graph, Kind};
+use crate::jit::{Kernel, Status};
+use crate::oracle::graph::{Buffer as Values, evaluate};
+use ndarray::{ArrayD, IxDyn};
+use smallvec::SmallVec;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Fewer element steps than this are not worth a second thread.
+const GRAIN: usize = 1 << 15;
+
+/// A loss compiled for certain inputs and results. Cheap to clone; may be called from many threads at once.
+///
+/// Calls allocate nothing once a thread has made its first, take no lock and look nothing up.
+#[derive(Clone)]
+pub struct Compiled(Arc<Program>);
+
+struct Program {
+    kernel: Kernel,
+    signature: Signature,
+    joint: Graph,
+    extents: Vec<usize>,
+}
+
+impl Compiled {
+    pub(super) fn new(kernel: Kernel, signature: Signature, joint: Graph, extents: Vec<usize>) -> Self {
+        Self(Arc::new(Program { kernel, signature, joint, extents }))
+    }
+
+    /// The buffers it reads and writes.
+    pub fn signature(&self) -> &Signature {
+        &self.0.signature
+    }
+
+    /// The kernel with its nest.
+    pub fn kernel(&self) -> &Kernel {
+        &self.0.kernel
+    }
+
+    /// Runs on all threads of rayon's current pool. Outputs come in the signature's order.
+    ///
+    /// # Errors
+    /// A buffer is missing, unknown, given twice, or not as the signature has it; a class number is not whole or
+    /// outside its axis. On an error of the last kind the contents of the outputs are not specified.
+    pub fn run(&self, inputs: &Inputs, outputs: &mut [ViewMut]) -> Result<()> {
+        self.run_on(rayon::current_num_threads(), inputs, outputs)
+    }
+
+    /// The same on at most so many threads. The results have the same bits for any number.
+    pub fn run_on(&self, threads: usize, inputs: &Inputs, outputs: &mut [ViewMut]) -> Result<()> {
+        let program = &*self.0;
+        let mut buffers: SmallVec<[*mut u8; 16]> = SmallVec::new();
+        for buffer in &program.signature.inputs {
+            let view = find(inputs, &buffer.name).ok_or_else(|| self.missing(&buffer.name))?;
+            buffer.check(view.dtype, &view.shape, &view.strides)?;
+            buffers.push(view.start.cast_mut());
+        }
+        if outputs.len() != program.signature.outputs.len() {
+            let (needed, found) = (program.signature.outputs.len(), outputs.len());
+            let problem = format!("{found} are given, but {needed} are needed");
+            return Err(Error::Layout { input: "outputs".into(), problem });
+        }
+        for (buffer, view) in program.signature.outputs.iter().zip(outputs) {
+            buffer.check(view.dtype, &view.shape, &view.strides)?;
+            buffers.push(view.start);
+        }
+        self.all_known(inputs)?;
+        let status = self.execute(threads, &buffers);
+        if status.is_clean() { Ok(()) } else { self.explain(inputs) }
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        let needed = self.0.signature.inputs.iter().map(|b| b.name.as_str()).collect::<Vec<_>>().join(", ");
+        Error::MissingInput { input: name.to_string(), loss: self.0.joint.name.clone(), needed }
+    }
+
+    /// Every input given is one of the signature's, and none is given twice.
+    fn all_known(&self, inputs: &Inputs) -> Result<()> {
+        let known = &self.0.signature.inputs;
+        if inputs.len() == known.len() {
+            return Ok(()); // each of the signature's was found
+        }
+        for (place, (name, _)) in inputs.iter().enumerate() {
+            if inputs[..place].iter().any(|(n, _)| n == name) {
+                return Err(Error::DuplicateInput { input: name.to_string() });
+            }
+            if known.iter().all(|b| b.name != *name) {
+                let known = known.iter().map(|b| b.name.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(Error::UnknownInput { input: name.to_string(), loss: self.0.joint.name.clone(), known });
+            }
+        }
+        Ok(())
+    }
+
+    fn execute(&self, threads: usize, buffers: &[*mut u8]) -> Status {
+        let kernel = &self.0.kernel;
+        let Some(axis) = kernel.nest.parallel_axis() else { return run_part(kernel, &Buffers(buffers), 0..0) };
+        let rows = kernel.nest.extents[axis.index()];
+        let steps = kernel.nest.extents.iter().fold(1usize, |n, &size| n.saturating_mul(size.max(1)));
+        let parts = threads.min(steps / GRAIN).min(rows).max(1);
+        run_parts(kernel, &Buffers(buffers), 0..rows, parts)
+    }
+
+    /// Words what was wrong with the data that a run stumbled over, by the interpreter.
+    fn explain(&self, inputs: &Inputs) -> Result<()> {
+        // Where the interpreter finds nothing, the index belonged to a branch that was not taken.
+        interpret(&self.0.joint, &self.0.extents, inputs).map(|_| ())
+    }
+}
+
+/// The addresses of the buffers, for the threads of one call.
+struct Buffers<'a>(&'a [*mut u8]);
+
+// SAFETY: the parts of one call write different rows, and read what nobody writes.
+unsafe impl Sync for Buffers<'_> {}
+
+/// Cuts the range in halves until there is one part for each thread.
+fn run_parts(kernel: &Kernel, buffers: &Buffers, range: Range<usize>, parts: usize) -> Status {
+    if parts <= 1 {
+        return run_part(kernel, buffers, range);
+    }
+    let left = parts / 2;
+    let middle = range.start + range.len() * left / parts;
+    let (a, b) = rayon::join(
+        || run_parts(kernel, buffers, range.start..middle, left),
+        || run_parts(kernel, buffers, middle..range.end, parts - left),
+    );
+    a.union(b)
+}
+
+fn run_part(kernel: &Kernel, buffers: &Buffers, range: Range<usize>) -> Status {
+    // SAFETY: `run_on` has compared every buffer's dtype, shape and strides with those that the kernel was compiled
+    // for; views are borrows of memory that holds all their elements, outputs exclusively. The scratch is this
+    // thread's own, and the ranges of the parts do not overlap.
+    with_scratch(kernel.scratch, |scratch| unsafe { kernel.run(buffers.0, range, scratch) })
+}
+
+/// Evaluates a graph by the interpreter, on arrays in whatever shape they are given in.
+pub(super) fn interpret(graph: &Graph, extents: &[usize], inputs: &Inputs) -> Result<Vec<ArrayD<f64>>> {
+    let mut values = vec![];
+    for input in &graph.inputs {
+        let view = find(inputs, &input.name).ok_or_else(|| Error::MissingInput {
+            input: input.name.clone(),
+            loss: graph.name.clone(),
+            needed: input.name.clone(),
+        })?;
+        let shape: Vec<usize> = input.axes.iter().map(|a| extents[a.index()]).collect();
+        values.push(values_of(&input.name, input.kind, view, &shape)?);
+    }
+    evaluate(graph, extents, &values)
+}
+
+fn values_of(name: &str, kind: Kind, view: &View, shape: &[usize]) -> Result<Values> {
+    let fits = |e: ndarray::ShapeError| Error::internal("bind", e.to_string());
+    Ok(match kind {
+        Kind::Float => Values::Float(ArrayD::from_shape_vec(IxDyn(shape), view.to_f64()).map_err(fits)?),
+        _ => {
+            let whole = view.to_i64().map_err(|(place, value)| Error::Fraction {
+                input: name.to_string(),
+                position: position(place, &view.shape),
+                value: value.to_string(),
+            })?;
+            Values::Int(ArrayD::from_shape_vec(IxDyn(shape), whole).map_err(fits)?)
+        }
+    })
+}
+
+/// The index of an element that is the so-manyth in row-major order.
+fn position(place: usize, shape: &[usize]) -> Vec<usize> {
+    let mut left = place;
+    let mut index: Vec<usize> = shape
+        .iter()
+        .rev()
+        .map(|&size| {
+            let along = left % size.max(1);
+            left /= size.max(1);
+            along
+        })
+        .collect();
+    index.reverse();
+    index
+}
+
+/// Writes an interpreter's result to an output.
+pub(super) fn write(values: &ArrayD<f64>, output: &mut ViewMut) -> Result<()> {
+    let count: usize = output.shape.iter().product();
+    if count != values.len() {
+        return Err(Error::internal("bind", "a result has another number of elements"));
+    }
+    for (place, &value) in values.iter().enumerate() {
+        let index = position(place, &output.shape);
+        let offset: isize = index.iter().zip(&output.strides).map(|(&i, &s)| i as isize * s).sum();
+        // SAFETY: the view's maker has shown that every index within its shape lies in the memory it borrows.
+        unsafe {
+            match output.dtype {
+                Dtype::F32 => *output.start.cast::<f32>().offset(offset) = value as f32,
+                Dtype::F64 => *output.start.cast::<f64>().offset(offset) = value,
+                other => {
+                    return Err(Error::Dtype {
+                        input: "out".into(),
+                        found: other.name(),
+                        expected: "f32 or f64".into(),
+                    });
+                }
+            }
+        }
+    }
+    Ok(())
+}

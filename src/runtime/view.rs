@@ -1,0 +1,305 @@
+//! Views: arrays at the edge of the core, as memory with dtype, shape and strides. There is no tensor type; slices and
+//! arrays of others become views without a copy.
+
+use crate::error::{Error, Result};
+use crate::ir::Dtype;
+use ndarray::{ArrayBase, ArrayD, Data, DataMut, Dimension, IxDyn};
+use smallvec::SmallVec;
+use std::marker::PhantomData;
+
+/// Dimensions of one array; up to six need no allocation.
+pub(crate) type Dims<T> = SmallVec<[T; 6]>;
+
+/// An element that a buffer can hold.
+pub trait Element: Copy + Send + Sync + 'static {
+    const DTYPE: Dtype;
+}
+
+macro_rules! elements {
+    ($($ty:ty => $dtype:ident;)*) => { $(impl Element for $ty { const DTYPE: Dtype = Dtype::$dtype; })* };
+}
+
+elements! {
+    f32 => F32;
+    f64 => F64;
+    i32 => I32;
+    i64 => I64;
+    u8 => U8;
+    u32 => U32;
+}
+
+/// A float that losses are computed in: `f32` or `f64`.
+pub trait Real: Element + Default + std::fmt::Debug + PartialEq {
+    fn from_f64(value: f64) -> Self;
+    fn to_f64(self) -> f64;
+}
+
+impl Real for f32 {
+    fn from_f64(value: f64) -> Self {
+        value as f32
+    }
+
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Real for f64 {
+    fn from_f64(value: f64) -> Self {
+        value
+    }
+
+    fn to_f64(self) -> f64 {
+        self
+    }
+}
+
+/// An array to read: element `i, j, …` lies at `start + i·strides[0] + j·strides[1] + …`, counted in elements.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    pub(crate) start: *const u8,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Dims<usize>,
+    pub(crate) strides: Dims<isize>,
+    memory: PhantomData<&'a [u8]>,
+}
+
+// SAFETY: a view is a shared borrow of plain elements, as `&[T]` is.
+unsafe impl Send for View<'_> {}
+// SAFETY: as above; nothing is written through it.
+unsafe impl Sync for View<'_> {}
+
+/// An array to write; its elements do not overlap.
+#[derive(Debug)]
+pub struct ViewMut<'a> {
+    pub(crate) start: *mut u8,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Dims<usize>,
+    pub(crate) strides: Dims<isize>,
+    memory: PhantomData<&'a mut [u8]>,
+}
+
+// SAFETY: a mutable view is an exclusive borrow of plain elements, as `&mut [T]` is.
+unsafe impl Send for ViewMut<'_> {}
+
+/// The strides of a row-major array.
+pub(crate) fn row_major(shape: &[usize]) -> Dims<isize> {
+    let mut strides: Dims<isize> = SmallVec::from_elem(0, shape.len());
+    let mut step = 1isize;
+    for (stride, &size) in strides.iter_mut().zip(shape).rev() {
+        *stride = step;
+        step = step.saturating_mul(size.max(1) as isize);
+    }
+    strides
+}
+
+/// Checks that a slice of `len` elements holds every element of a shape; row-major strides where none are given.
+fn fit(shape: &[usize], strides: Option<&[isize]>, len: usize) -> Result<Dims<isize>> {
+    let layout = |problem: String| Error::Layout { input: "view".into(), problem };
+    let strides: Dims<isize> = match strides {
+        None => row_major(shape),
+        Some(given) if given.len() == shape.len() => given.into(),
+        Some(given) => {
+            return Err(layout(format!("{} strides for {} dimensions", given.len(), shape.len())));
+        }
+    };
+    let count = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
+    let count = count.ok_or_else(|| layout(format!("shape {shape:?} has more elements than memory has room for")))?;
+    let mut last = 0usize;
+    for (&size, &stride) in shape.iter().zip(&strides) {
+        let stride = usize::try_from(stride).map_err(|_| layout(format!("stride {stride} is negative")))?;
+        let reach = size.saturating_sub(1).checked_mul(stride).and_then(|r| last.checked_add(r));
+        last = reach.ok_or_else(|| layout(format!("shape {shape:?} with strides {strides:?} overflows")))?;
+    }
+    if count > 0 && last >= len {
+        return Err(layout(format!(
+            "shape {shape:?} with strides {strides:?} needs {} elements, but the slice has {len}",
+            last + 1
+        )));
+    }
+    Ok(strides)
+}
+
+impl<'a> View<'a> {
+    /// A row-major array in a slice.
+    ///
+    /// # Errors
+    /// The slice is too short for the shape.
+    pub fn new<T: Element>(slice: &'a [T], shape: &[usize]) -> Result<Self> {
+        Self::build(slice, shape, None)
+    }
+
+    /// An array in a slice, with strides in elements.
+    ///
+    /// # Errors
+    /// An element would lie outside the slice, or a stride is negative.
+    pub fn with_strides<T: Element>(slice: &'a [T], shape: &[usize], strides: &[isize]) -> Result<Self> {
+        Self::build(slice, shape, Some(strides))
+    }
+
+    fn build<T: Element>(slice: &'a [T], shape: &[usize], strides: Option<&[isize]>) -> Result<Self> {
+        let strides = fit(shape, strides, slice.len())?;
+        let start = slice.as_ptr().cast();
+        Ok(Self { start, dtype: T::DTYPE, shape: shape.into(), strides, memory: PhantomData })
+    }
+
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    pub fn strides(&self) -> &[isize] {
+        &self.strides
+    }
+
+    /// The elements in row-major order, each widened by `read`.
+    fn collect<T: Element, U>(&self, read: impl Fn(T) -> U) -> Vec<U> {
+        debug_assert_eq!(T::DTYPE, self.dtype);
+        let count = self.shape.iter().product();
+        let mut index: Dims<usize> = SmallVec::from_elem(0, self.shape.len());
+        let mut values = Vec::with_capacity(count);
+        for _ in 0..count {
+            let offset: isize = index.iter().zip(&self.strides).map(|(&i, &s)| i as isize * s).sum();
+            // SAFETY: the view's maker has shown that every index within the shape lies in the borrowed memory.
+            values.push(read(unsafe { *self.start.cast::<T>().offset(offset) }));
+            for (i, &size) in index.iter_mut().zip(&self.shape).rev() {
+                *i += 1;
+                if *i < size {
+                    break;
+                }
+                *i = 0;
+            }
+        }
+        values
+    }
+
+    /// The elements as f64, in row-major order.
+    pub fn to_f64(&self) -> Vec<f64> {
+        match self.dtype {
+            Dtype::F32 => self.collect(|x: f32| f64::from(x)),
+            Dtype::F64 => self.collect(|x: f64| x),
+            Dtype::I32 => self.collect(|x: i32| f64::from(x)),
+            Dtype::I64 => self.collect(|x: i64| x as f64),
+            Dtype::U8 => self.collect(|x: u8| f64::from(x)),
+            Dtype::U32 => self.collect(|x: u32| f64::from(x)),
+        }
+    }
+
+    /// The elements as integers, in row-major order; `Err` has the place of the first float that is not whole.
+    pub(crate) fn to_i64(&self) -> Result<Vec<i64>, (usize, f64)> {
+        let whole = |values: Vec<f64>| {
+            let as_int = |(place, x): (usize, f64)| if x.fract() == 0.0 { Ok(x as i64) } else { Err((place, x)) };
+            values.into_iter().enumerate().map(as_int).collect()
+        };
+        Ok(match self.dtype {
+            Dtype::F32 | Dtype::F64 => return whole(self.to_f64()),
+            Dtype::I32 => self.collect(|x: i32| i64::from(x)),
+            Dtype::I64 => self.collect(|x: i64| x),
+            Dtype::U8 => self.collect(|x: u8| i64::from(x)),
+            Dtype::U32 => self.collect(|x: u32| i64::from(x)),
+        })
+    }
+}
+
+impl<'a> ViewMut<'a> {
+    /// A row-major array in a slice.
+    ///
+    /// # Errors
+    /// The slice is too short for the shape.
+    pub fn new<T: Element>(slice: &'a mut [T], shape: &[usize]) -> Result<Self> {
+        Self::build(slice, shape, None)
+    }
+
+    /// An array in a slice, with strides in elements.
+    ///
+    /// # Errors
+    /// An element would lie outside the slice, two elements would share memory, or a stride is negative.
+    pub fn with_strides<T: Element>(slice: &'a mut [T], shape: &[usize], strides: &[isize]) -> Result<Self> {
+        Self::build(slice, shape, Some(strides))
+    }
+
+    fn build<T: Element>(slice: &'a mut [T], shape: &[usize], strides: Option<&[isize]>) -> Result<Self> {
+        let strides = fit(shape, strides, slice.len())?;
+        let view = Self {
+            start: slice.as_mut_ptr().cast(),
+            dtype: T::DTYPE,
+            shape: shape.into(),
+            strides,
+            memory: PhantomData,
+        };
+        view.check_distinct()?;
+        Ok(view)
+    }
+
+    /// Each stride steps over all that the smaller ones reach, so that no two elements share memory.
+    fn check_distinct(&self) -> Result<()> {
+        if self.shape.contains(&0) {
+            return Ok(());
+        }
+        let mut dims: Dims<(usize, usize)> = self
+            .shape
+            .iter()
+            .zip(&self.strides)
+            .filter(|(n, _)| **n > 1)
+            .map(|(&n, &s)| (s.unsigned_abs(), n))
+            .collect();
+        dims.sort_unstable();
+        let mut reach = 0usize;
+        for (stride, size) in dims {
+            if stride <= reach {
+                let problem = format!(
+                    "strides {:?} put two elements of shape {:?} in one place",
+                    &self.strides[..],
+                    &self.shape[..]
+                );
+                return Err(Error::Layout { input: "view".into(), problem });
+            }
+            reach += (size - 1) * stride;
+        }
+        Ok(())
+    }
+
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    pub fn strides(&self) -> &[isize] {
+        &self.strides
+    }
+}
+
+impl<'a, T: Element, S: Data<Elem = T>, D: Dimension> From<&'a ArrayBase<S, D>> for View<'a> {
+    /// Any ndarray array or view; nothing is copied.
+    fn from(array: &'a ArrayBase<S, D>) -> Self {
+        Self {
+            start: array.as_ptr().cast(),
+            dtype: T::DTYPE,
+            shape: array.shape().into(),
+            strides: array.strides().into(),
+            memory: PhantomData,
+        }
+    }
+}
+
+impl<'a, T: Element, S: DataMut<Elem = T>, D: Dimension> From<&'a mut ArrayBase<S, D>> for ViewMut<'a> {
+    /// Any ndarray array or mutable view; nothing is copied.
+    fn from(array: &'a mut ArrayBase<S, D>) -> Self {
+        let (shape, strides) = (array.shape().into(), array.strides().into());
+        Self { start: array.as_mut_ptr().cast(), dtype: T::DTYPE, shape, strides, memory: PhantomData }
+    }
+}
+
+/// Inputs by name: what [`inputs!`](crate::inputs) makes.
+pub type Inputs<'a> = [(&'a str, View<'a>)];
+
+/// A new array of zeros in row-major order.
+pub(crate) fn zeros<T: Real>(shape: &[usize]) -> ArrayD<T> {
+    ArrayD::from_elem(IxDyn(shape), T::default())
+}

@@ -1,0 +1,139 @@
+//! Random graphs before every judge. A failure names its seed and shows the smallest failing version of the case.
+
+mod support;
+
+use lossjit::grad::{self, Wanted, grad_name};
+use lossjit::ir::{Kind, parse};
+use lossjit::oracle::graph::{Buffer, evaluate};
+use lossjit::simplify::simplify;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use support::{Case, agree, case, smallest};
+
+/// How much was checked, or what is wrong.
+type Verdict = Result<usize, String>;
+
+struct Judge {
+    name: &'static str,
+    check: fn(&Case) -> Verdict,
+    seeds: u64,
+    /// The least that must have been checked over all seeds.
+    least: usize,
+}
+
+const JUDGES: &[Judge] = &[
+    Judge { name: "text reads back", check: text_reads_back, seeds: 600, least: 600 },
+    Judge { name: "simplify keeps values", check: simplify_keeps_values, seeds: 300, least: 300 },
+    Judge { name: "gradients are slopes", check: gradients_are_slopes, seeds: 200, least: 400 },
+];
+
+#[test]
+fn random_graphs() {
+    for judge in JUDGES {
+        run(judge, 0..judge.seeds);
+    }
+}
+
+/// A longer run: `cargo test --release --test random_graphs -- --ignored`.
+#[test]
+#[ignore = "takes minutes"]
+fn many_random_graphs() {
+    for judge in JUDGES {
+        run(judge, 1000..20_000);
+    }
+}
+
+fn run(judge: &Judge, seeds: std::ops::Range<u64>) {
+    let mut checked = 0;
+    for seed in seeds {
+        let case = case(seed);
+        match verdict(judge, &case) {
+            Ok(count) => checked += count,
+            Err(problem) => {
+                let small = smallest(&case, |c| evaluates(c) && verdict(judge, c).is_err());
+                let now = verdict(judge, &small).err().unwrap_or_default();
+                panic!("{}: seed {seed}: {problem}\nsmallest:\n{small}{now}", judge.name);
+            }
+        }
+    }
+    assert!(checked >= judge.least, "{}: only {checked} checked", judge.name);
+}
+
+/// A panic is a verdict too.
+fn verdict(judge: &Judge, case: &Case) -> Verdict {
+    let panicked = |cause: Box<dyn std::any::Any + Send>| {
+        let text = cause.downcast_ref::<String>().cloned();
+        text.or_else(|| cause.downcast_ref::<&str>().map(|s| s.to_string())).unwrap_or_default()
+    };
+    catch_unwind(AssertUnwindSafe(|| (judge.check)(case))).unwrap_or_else(|cause| Err(panicked(cause)))
+}
+
+fn evaluates(case: &Case) -> bool {
+    evaluate(&case.graph, &case.extents, &case.inputs).is_ok()
+}
+
+fn text_reads_back(case: &Case) -> Verdict {
+    let text = case.graph.to_string();
+    let back = parse(&text).map_err(|e| format!("{e}\n{text}"))?;
+    if back == case.graph { Ok(1) } else { Err(format!("reads back as\n{back}")) }
+}
+
+fn simplify_keeps_values(case: &Case) -> Verdict {
+    let before = evaluate(&case.graph, &case.extents, &case.inputs).map_err(|e| e.to_string())?;
+    let (simple, report) = simplify(&case.graph).map_err(|e| e.to_string())?;
+    let after = evaluate(&simple, &case.extents, &case.inputs).map_err(|e| e.to_string())?;
+    agree(&before, &after, 1e-9).map_err(|problem| format!("{problem}\n{simple}{report}"))?;
+    Ok(1)
+}
+
+/// Gradients beside differences of the summed first output, at a few elements of each input. Where a step to the left
+/// and one to the right disagree, the slope has a jump nearby, and the element proves nothing.
+fn gradients_are_slopes(case: &Case) -> Verdict {
+    let internal = |e: lossjit::Error| e.to_string();
+    let mut rng = fastrand::Rng::with_seed(case.graph.nodes.len() as u64);
+    let mut checked = 0;
+    let names = match grad::differentiable(&case.graph) {
+        Ok(names) => names,
+        Err(e) => return Err(e.to_string()),
+    };
+    let total = |inputs: &[Buffer]| -> Result<(f64, f64), String> {
+        let out = evaluate(&case.graph, &case.extents, inputs).map_err(internal)?.swap_remove(0);
+        Ok((out.sum(), out.iter().map(|x| x.abs()).sum()))
+    };
+    for name in names {
+        let joint = match grad::grad(&case.graph, &Wanted { value: false, wrt: vec![name.clone()], head: false }) {
+            Ok(joint) => joint,
+            // Some reads along other axes than the buffer's have no gradient without another name for an axis.
+            Err(lossjit::Error::Declaration { .. }) => continue,
+            Err(e) => return Err(e.to_string()),
+        };
+        let slopes = evaluate(&joint, &case.extents, &case.inputs).map_err(internal)?.swap_remove(0);
+        let place = case.graph.find_input(&name).expect("just named").index();
+        assert_eq!(case.graph.inputs[place].kind, Kind::Float);
+        let (middle, size) = total(&case.inputs)?;
+        for _ in 0..4.min(slopes.len()) {
+            let element = rng.usize(..slopes.len());
+            let slope = slopes.as_slice().expect("standard layout")[element];
+            let step = 1e-6;
+            let moved = |by: f64| {
+                let mut inputs = case.inputs.clone();
+                let Buffer::Float(x) = &mut inputs[place] else { unreachable!("asserted above") };
+                x.as_slice_mut().expect("standard layout")[element] += by;
+                total(&inputs).map(|(total, _)| total)
+            };
+            let (right, left) = ((moved(step)? - middle) / step, (middle - moved(-step)?) / step);
+            let scale = 1.0 + slope.abs();
+            let apart = (right - left).abs();
+            if apart > 1e-2 * scale {
+                continue;
+            }
+            let error = ((right + left) / 2.0 - slope).abs();
+            // Not `>`: NaN fails.
+            if !(error <= 1e-5 * scale + apart + 1e-8 * size) {
+                let found = format!("{slope}, but differences are {left} and {right}");
+                return Err(format!("{} at element {element} is {found}\n{joint}", grad_name(&name)));
+            }
+            checked += usize::from(apart < 1e-3 * scale);
+        }
+    }
+    Ok(checked)
+}

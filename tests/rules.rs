@@ -1,0 +1,375 @@
+//! Every rewrite rule by name: random well-typed instances, both sides evaluated by the oracle; and each rule is seen
+//! to fire.
+
+mod support;
+
+use lossjit::ir::{AxisId, AxisSet, Builder, Graph, Id, Kind, Node, Op, Output, Point};
+use lossjit::oracle::graph::{Buffer, evaluate};
+use lossjit::simplify::{Guard, RULES, Rule, Validity, simplify};
+use ndarray::ArrayD;
+use std::collections::BTreeMap;
+use support::{Case, agree};
+
+/// Instances for each rule and each typing of its variables.
+const INSTANCES: u64 = 300;
+/// For rules of the real numbers, relative to the largest magnitude of the left side, which counts as 1 at least.
+const TOLERANCE: f64 = 1e-9;
+
+/// A pattern: `(log (sum ?i (exp ?x)))`.
+enum Term {
+    Var(&'static str),
+    Node(Op, Vec<Term>),
+}
+
+fn term(text: &'static str) -> Term {
+    let (term, rest) = parse(text.trim());
+    assert!(rest.trim().is_empty(), "{text}: {rest} is left over");
+    term
+}
+
+fn parse(text: &'static str) -> (Term, &'static str) {
+    let word = |text: &'static str| text.split_at(text.find([' ', '(', ')']).unwrap_or(text.len()));
+    if let Some(inside) = text.strip_prefix('(') {
+        let (name, mut rest) = word(inside);
+        let mut args = vec![];
+        loop {
+            rest = rest.trim_start();
+            if let Some(rest) = rest.strip_prefix(')') {
+                return (Term::Node(Op::from_name(name).expect("an op"), args), rest);
+            }
+            let (arg, after) = parse(rest);
+            args.push(arg);
+            rest = after;
+        }
+    }
+    match word(text) {
+        (name, rest) if name.starts_with('?') => (Term::Var(name), rest),
+        (number, rest) => (Term::Node(Op::from_number(number).expect("a number"), vec![]), rest),
+    }
+}
+
+impl Term {
+    /// The variables, with whether each stands for an axis.
+    fn variables(&self, found: &mut BTreeMap<&'static str, bool>) {
+        if let Term::Node(op, args) = self {
+            for (place, arg) in args.iter().enumerate() {
+                let axis = place == 0 && matches!(op, Op::Fold(_) | Op::Size);
+                match arg {
+                    Term::Var(name) => *found.entry(name).or_default() |= axis,
+                    _ => arg.variables(found),
+                }
+            }
+        }
+    }
+
+    /// The kind of the value, where the variables have these kinds and the term is well typed.
+    fn kind(&self, of: &BTreeMap<&'static str, Kind>) -> Option<Kind> {
+        match self {
+            Term::Var(name) => of.get(name).copied(),
+            Term::Node(Op::Float(_), _) => Some(Kind::Float),
+            Term::Node(Op::Int(_) | Op::Size, _) => Some(Kind::Int),
+            Term::Node(Op::Fold(_), args) => args[1].kind(of).filter(|&k| k == Kind::Float),
+            Term::Node(Op::Point(p), args) => {
+                p.signature().result(&args.iter().map(|a| a.kind(of)).collect::<Option<Vec<_>>>()?)
+            }
+            Term::Node(op, _) => panic!("{op} in a rule"),
+        }
+    }
+
+    fn build(&self, b: &mut Builder, of: &BTreeMap<&'static str, Id>) -> Id {
+        match self {
+            Term::Var(name) => of[name],
+            Term::Node(op, args) => {
+                let args: Vec<Id> = args.iter().map(|a| a.build(b, of)).collect();
+                b.intern(Node::new(*op, &args)).expect("well typed")
+            }
+        }
+    }
+}
+
+/// Every way to give kinds to the variables under which the left side is well typed and the guards may hold.
+fn typings(rule: &Rule, variables: &BTreeMap<&'static str, bool>) -> Vec<BTreeMap<&'static str, Kind>> {
+    let left = term(rule.left);
+    let mut all = vec![BTreeMap::new()];
+    for (&name, _) in variables.iter().filter(|(_, axis)| !**axis) {
+        let with = |typing: &BTreeMap<_, _>, kind| typing.iter().map(|(n, k)| (*n, *k)).chain([(name, kind)]).collect();
+        all = all.iter().flat_map(|t| [Kind::Float, Kind::Int, Kind::Bool].map(|kind| with(t, kind))).collect();
+    }
+    let allowed = |typing: &BTreeMap<&str, Kind>| {
+        rule.guards.iter().all(|guard| match guard {
+            Guard::FreeOf(..) | Guard::Variable(_) => true,
+            Guard::Positive(v) | Guard::Constant(v) | Guard::Float(v) => typing[v] == Kind::Float,
+        })
+    };
+    all.retain(|typing| left.kind(typing).is_some() && allowed(typing));
+    all
+}
+
+/// A rule with something put in for each variable: a graph with both sides as outputs.
+struct Instance<'r> {
+    rule: &'r Rule,
+    rng: fastrand::Rng,
+    b: Builder,
+    axes: Vec<AxisId>,
+    extents: Vec<usize>,
+    inputs: Vec<Buffer>,
+}
+
+impl<'r> Instance<'r> {
+    fn new(rule: &'r Rule, seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut b = Builder::new("rule");
+        let axes: Vec<AxisId> = ["i", "j", "k"].map(|name| b.axis(name).expect("few axes")).into();
+        let extents = axes.iter().map(|_| [0, 1, 2, 3, 3, 5][rng.usize(..6)]).collect();
+        Self { rule, rng, b, axes, extents, inputs: vec![] }
+    }
+
+    /// The left side, then the right, along the axes that either varies along.
+    fn case(mut self, typing: &BTreeMap<&'static str, Kind>, variables: &BTreeMap<&'static str, bool>) -> Case {
+        let mut of: BTreeMap<&'static str, Id> = BTreeMap::new();
+        let mut axis_of: BTreeMap<&str, AxisId> = BTreeMap::new();
+        for (&name, _) in variables.iter().filter(|(_, axis)| **axis) {
+            let axis = self.axes[self.rng.usize(..self.axes.len())];
+            axis_of.insert(name, axis);
+            of.insert(name, self.b.index(axis).expect("few nodes"));
+        }
+        for (&name, &kind) in typing {
+            let has = |guard: Guard| self.rule.guards.contains(&guard);
+            let bound: Vec<AxisId> =
+                axis_of.iter().filter(|(axis, _)| has(Guard::FreeOf(name, axis))).map(|(_, a)| *a).collect();
+            let id = match kind {
+                Kind::Float if has(Guard::Constant(name)) => self.constant(),
+                Kind::Float if has(Guard::Positive(name)) => self.positive(&bound),
+                _ if has(Guard::Variable(name)) => self.read(kind, &bound),
+                // Now and then two variables stand for the same.
+                _ if bound.is_empty() && self.rng.u8(..) < 25 => {
+                    self.same(&of, kind).unwrap_or_else(|| self.float(&[]))
+                }
+                Kind::Float => self.float(&bound),
+                Kind::Int => self.int(&bound),
+                _ => self.condition(&bound),
+            };
+            let id = if self.b.graph().ty(id).kind == kind { id } else { self.value(kind, &bound) };
+            of.insert(name, id);
+        }
+        let sides = [self.rule.left, self.rule.right].map(|side| {
+            let value = term(side).build(&mut self.b, &of);
+            self.as_float(value)
+        });
+        let axes = sides.iter().flat_map(|&side| self.b.graph().ty(side).axes.iter().collect::<Vec<_>>());
+        let axes: Vec<AxisId> = axes.collect::<AxisSet>().iter().collect();
+        self.b.output("left", &axes, sides[0]);
+        self.b.output("right", &axes, sides[1]);
+        let graph = self.b.finish().unwrap_or_else(|e| panic!("{}: {e}", self.rule.name));
+        Case { graph, extents: self.extents, inputs: self.inputs }
+    }
+
+    /// The value as an output may have it.
+    fn as_float(&mut self, value: Id) -> Id {
+        match self.b.graph().ty(value).kind {
+            Kind::Int => self.node(Op::Point(Point::Float), &[value]),
+            Kind::Bool => {
+                let (one, zero) = (self.leaf(1.0), self.leaf(0.0));
+                self.node(Op::Point(Point::Select), &[value, one, zero])
+            }
+            _ => value,
+        }
+    }
+
+    fn node(&mut self, op: Op, args: &[Id]) -> Id {
+        self.b.intern(Node::new(op, args)).expect("well typed")
+    }
+
+    fn leaf(&mut self, value: f64) -> Id {
+        self.b.float(value).expect("few nodes")
+    }
+
+    fn same(&mut self, of: &BTreeMap<&'static str, Id>, kind: Kind) -> Option<Id> {
+        let alike: Vec<Id> = of.values().copied().filter(|&id| self.b.graph().ty(id).kind == kind).collect();
+        // A plain axis is no value of a rule's variable, but an index.
+        let alike: Vec<Id> = alike.into_iter().filter(|&id| self.b.graph().as_axis(id).is_none()).collect();
+        if alike.is_empty() { None } else { Some(alike[self.rng.usize(..alike.len())]) }
+    }
+
+    fn value(&mut self, kind: Kind, bound: &[AxisId]) -> Id {
+        match kind {
+            Kind::Float => self.float(bound),
+            Kind::Int => self.int(bound),
+            _ => self.condition(bound),
+        }
+    }
+
+    /// One number: any float for exact rules, a moderate one for those of the real numbers.
+    fn number(&mut self) -> f64 {
+        const CORNERS: [f64; 14] = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::NAN,
+            1e308,
+            -1e308,
+            f64::MAX,
+            f64::MIN_POSITIVE,
+            -5e-324,
+            1e-310,
+            800.0,
+        ];
+        match self.rule.validity {
+            Validity::Exact if self.rng.bool() => CORNERS[self.rng.usize(..CORNERS.len())],
+            Validity::Exact => (self.rng.f64() - 0.5) * 10f64.powi(self.rng.i32(-20..20)),
+            Validity::Real => self.rng.f64() * 6.0 - 3.0,
+        }
+    }
+
+    /// Not 0, which a rule may divide by.
+    fn constant(&mut self) -> Id {
+        let value = self.number();
+        self.leaf(if self.rule.validity == Validity::Real && value.abs() < 0.1 { 0.5 } else { value })
+    }
+
+    /// An element of a new input along random axes, none of them `bound`.
+    fn read(&mut self, kind: Kind, bound: &[AxisId]) -> Id {
+        let mut axes = self.axes.clone();
+        self.rng.shuffle(&mut axes);
+        axes.retain(|a| !bound.contains(a));
+        axes.truncate(self.rng.usize(..=axes.len()));
+        let shape: Vec<usize> = axes.iter().map(|a| self.extents[a.index()]).collect();
+        let buffer = match kind {
+            Kind::Float => Buffer::Float(ArrayD::from_shape_fn(shape, |_| self.number())),
+            _ => Buffer::Int(ArrayD::from_shape_fn(shape, |_| self.rng.i64(-3..4))),
+        };
+        let name = format!("x{}", self.inputs.len());
+        self.inputs.push(buffer);
+        let input = self.b.input(&name, &axes, kind).expect("few inputs");
+        let indices: Vec<Id> = axes.iter().map(|&a| self.b.index(a).expect("few nodes")).collect();
+        self.b.read(input, &indices).expect("well typed")
+    }
+
+    fn float(&mut self, bound: &[AxisId]) -> Id {
+        match self.rng.u8(0..12) {
+            0 => {
+                let value = self.number();
+                self.leaf(value)
+            }
+            1 => {
+                let whole = self.int(bound);
+                self.node(Op::Point(Point::Float), &[whole])
+            }
+            // A sum inside may bind the very axis that the rule's fold binds.
+            2 | 3 => {
+                let axis = self.axes[self.rng.usize(..self.axes.len())];
+                let others: Vec<AxisId> = bound.iter().copied().filter(|&a| a != axis).collect();
+                let body = self.read(Kind::Float, &others);
+                self.b.sum(axis, body).expect("well typed")
+            }
+            4 => {
+                let (condition, x, y) = (self.condition(bound), self.read(Kind::Float, bound), self.leaf(0.0));
+                self.node(Op::Point(Point::Select), &[condition, x, y])
+            }
+            5 => self.positive(bound),
+            _ => self.read(Kind::Float, bound),
+        }
+    }
+
+    fn positive(&mut self, bound: &[AxisId]) -> Id {
+        let x = self.read(Kind::Float, bound);
+        let point = [Point::Exp, Point::Sigmoid, Point::Softplus][self.rng.usize(..3)];
+        self.node(Op::Point(point), &[x])
+    }
+
+    fn int(&mut self, bound: &[AxisId]) -> Id {
+        let free: Vec<AxisId> = self.axes.iter().copied().filter(|a| !bound.contains(a)).collect();
+        match self.rng.u8(0..4) {
+            0 => self.b.int(self.rng.i64(-3..4)).expect("few nodes"),
+            1 if !free.is_empty() => self.b.index(free[self.rng.usize(..free.len())]).expect("few nodes"),
+            _ => self.read(Kind::Int, bound),
+        }
+    }
+
+    fn condition(&mut self, bound: &[AxisId]) -> Id {
+        let point = [Point::Lt, Point::Le, Point::Eq][self.rng.usize(..3)];
+        let kind = if self.rng.bool() { Kind::Float } else { Kind::Int };
+        let mut side = || if kind == Kind::Float { self.read(kind, bound) } else { self.int(bound) };
+        let (x, y) = (side(), side());
+        self.node(Op::Point(point), &[x, y])
+    }
+}
+
+/// The instances of a rule, by typing and seed.
+fn instances(rule: &Rule) -> impl Iterator<Item = Case> {
+    let mut variables = BTreeMap::new();
+    term(rule.left).variables(&mut variables);
+    let typings = typings(rule, &variables);
+    assert!(!typings.is_empty(), "{}: the left side is never well typed", rule.name);
+    for typing in &typings {
+        let kinds = (term(rule.left).kind(typing), term(rule.right).kind(typing));
+        assert_eq!(kinds.0, kinds.1, "{}: the sides are of different kinds where {typing:?}", rule.name);
+    }
+    let count = typings.len() as u64;
+    let instance = move |seed: u64| Instance::new(rule, seed).case(&typings[(seed % count) as usize], &variables);
+    (0..INSTANCES * count).map(instance)
+}
+
+/// The sides agree exactly, or, for a rule of the real numbers, about wherever the left side is a number at all.
+fn compare(rule: &Rule, left: &ArrayD<f64>, right: &ArrayD<f64>) -> Result<usize, String> {
+    if rule.validity == Validity::Exact {
+        agree(&[left.clone()], &[right.clone()], 0.0)?;
+        return Ok(left.len());
+    }
+    let kept = ndarray::Zip::from(left).and(right).map_collect(|&l, &r| if l.is_finite() { r } else { l });
+    agree(&[left.clone()], &[kept], TOLERANCE)?;
+    Ok(left.iter().filter(|x| x.is_finite()).count())
+}
+
+/// The real numbers have no quotient by 0, and rules about them say nothing of it.
+fn divides_by_zero(case: &Case) -> bool {
+    let graph = &case.graph;
+    let divisor = |id: Id| graph.as_point(id).filter(|(p, _)| *p == Point::Div).map(|(_, args)| args[1]);
+    let along = |value: Id| Output { name: "divisor".into(), axes: graph.ty(value).axes.iter().collect(), value };
+    let divisors = Graph { outputs: graph.ids().filter_map(divisor).map(along).collect(), ..graph.clone() };
+    let values = evaluate(&divisors, &case.extents, &case.inputs).expect("as both sides");
+    values.iter().flatten().any(|&x| x == 0.0)
+}
+
+#[test]
+fn both_sides_of_every_rule_are_equal() {
+    let mut broken = vec![];
+    for rule in RULES {
+        let mut compared = 0;
+        for case in instances(rule).filter(|c| rule.validity == Validity::Exact || !divides_by_zero(c)) {
+            let sides = evaluate(&case.graph, &case.extents, &case.inputs).expect("well typed, no computed reads");
+            match compare(rule, &sides[0], &sides[1]) {
+                Ok(count) => compared += count,
+                Err(problem) => {
+                    let equation = format!("{} => {}", rule.left, rule.right);
+                    broken.push(format!("{}: {equation}\n{problem} (right, not left)\n{case}", rule.name));
+                    break;
+                }
+            }
+        }
+        assert!(compared >= 200 || !broken.is_empty(), "{}: only {compared} elements compared", rule.name);
+    }
+    assert!(broken.is_empty(), "{} rules do not hold:\n{}", broken.len(), broken.join("\n"));
+}
+
+#[test]
+fn every_rule_fires() {
+    let fires = |rule: &Rule| {
+        instances(rule).take(50).any(|case| {
+            let left = Graph { outputs: case.graph.outputs[..1].to_vec(), ..case.graph };
+            simplify(&left).expect("a limit is no error").1.fired.contains_key(rule.name)
+        })
+    };
+    let silent: Vec<&str> = RULES.iter().filter(|rule| !fires(rule)).map(|rule| rule.name).collect();
+    assert!(silent.is_empty(), "these never fire: {silent:#?}");
+}
+
+#[test]
+fn names_are_unique() {
+    for (place, rule) in RULES.iter().enumerate() {
+        assert!(RULES[..place].iter().all(|r| r.name != rule.name), "{} stands twice", rule.name);
+    }
+}
