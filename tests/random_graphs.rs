@@ -91,10 +91,7 @@ fn gradients_are_slopes(case: &Case) -> Verdict {
     let internal = |e: lossjit::Error| e.to_string();
     let mut rng = fastrand::Rng::with_seed(case.graph.nodes.len() as u64);
     let mut checked = 0;
-    let names = match grad::differentiable(&case.graph) {
-        Ok(names) => names,
-        Err(e) => return Err(e.to_string()),
-    };
+    let names = grad::differentiable(&case.graph).map_err(internal)?;
     let total = |inputs: &[Buffer]| -> Result<(f64, f64), String> {
         let out = evaluate(&case.graph, &case.extents, inputs).map_err(internal)?.swap_remove(0);
         Ok((out.sum(), out.iter().map(|x| x.abs()).sum()))
@@ -127,8 +124,7 @@ fn gradients_are_slopes(case: &Case) -> Verdict {
                 continue;
             }
             let error = ((right + left) / 2.0 - slope).abs();
-            // Not `>`: NaN fails.
-            if !(error <= 1e-5 * scale + apart + 1e-8 * size) {
+            if error.is_nan() || error > 1e-5 * scale + apart + 1e-8 * size {
                 let found = format!("{slope}, but differences are {left} and {right}");
                 return Err(format!("{} at element {element} is {found}\n{joint}", grad_name(&name)));
             }

@@ -71,23 +71,16 @@ impl Text<'_> {
                 writeln!(f, "{} {operator} {}{}", name(*fold), name(body), self.in_slot(*slot))
             }
             Step::Call { value, from, into, sum } => {
-                let arg = graph.node(*value).args[0];
-                let from = match from {
-                    Source::Slot { slot, .. } => self.slot_text(*slot),
-                    Source::Read(read) => graph.equation_text(*read, &self.numbers),
-                };
-                let of = if graph.numbers().contains_key(&arg) {
-                    graph.equation_text(arg, &self.numbers)
-                } else {
-                    name(arg)
-                };
-                write!(
-                    f,
-                    "call {} = {}, {} = {of}, from {from}",
-                    name(*value),
-                    graph.equation_text(*value, &self.numbers),
-                    name(arg)
-                )?;
+                let (arg, source) = (graph.node(*value).args[0], from.value());
+                let equation = |id: Id| format!("{} = {}", name(id), graph.equation_text(id, &self.numbers));
+                write!(f, "call {} with ", equation(*value))?;
+                if arg != source {
+                    write!(f, "{}, ", equation(arg))?;
+                }
+                match from {
+                    Source::Slot { slot, .. } => write!(f, "{} = load {}", name(source), self.slot_text(*slot))?,
+                    Source::Read(read) => f.write_str(&equation(*read))?,
+                }
                 if let Some(slot) = into {
                     write!(f, ", into {}", self.slot_text(*slot))?;
                 }

@@ -26,7 +26,7 @@ impl fmt::Display for Case {
         writeln!(f, "{}extents: {}", self.graph, extents.join(", "))?;
         for (input, buffer) in self.graph.inputs.iter().zip(&self.inputs) {
             match buffer {
-                Buffer::Float(x) => writeln!(f, "{} = {x}", input.name)?,
+                Buffer::Float(x) => writeln!(f, "{} = {x:e}", input.name)?,
                 Buffer::Int(x) => writeln!(f, "{} = {x}", input.name)?,
             }
         }

@@ -1,108 +1,30 @@
-//! Every rewrite rule by name: random well-typed instances, both sides evaluated by the oracle; and each rule is seen
-//! to fire.
+//! Random instances of a rule: for each variable an axis, a constant, or a small random expression that honours the
+//! guards.
 
-mod support;
-
-use lossjit::ir::{AxisId, AxisSet, Builder, Graph, Id, Kind, Node, Op, Output, Point};
-use lossjit::oracle::graph::{Buffer, evaluate};
-use lossjit::simplify::{Guard, RULES, Rule, Validity, simplify};
+use crate::pattern::{term, typings};
+use crate::support::Case;
+use lossjit::ir::{AxisId, AxisSet, Builder, Id, Kind, Node, Op, Point};
+use lossjit::oracle::graph::Buffer;
+use lossjit::simplify::{Guard, Rule, Validity};
 use ndarray::ArrayD;
 use std::collections::BTreeMap;
-use support::{Case, agree};
 
 /// Instances for each rule and each typing of its variables.
 const INSTANCES: u64 = 300;
-/// For rules of the real numbers, relative to the largest magnitude of the left side, which counts as 1 at least.
-const TOLERANCE: f64 = 1e-9;
 
-/// A pattern: `(log (sum ?i (exp ?x)))`.
-enum Term {
-    Var(&'static str),
-    Node(Op, Vec<Term>),
-}
-
-fn term(text: &'static str) -> Term {
-    let (term, rest) = parse(text.trim());
-    assert!(rest.trim().is_empty(), "{text}: {rest} is left over");
-    term
-}
-
-fn parse(text: &'static str) -> (Term, &'static str) {
-    let word = |text: &'static str| text.split_at(text.find([' ', '(', ')']).unwrap_or(text.len()));
-    if let Some(inside) = text.strip_prefix('(') {
-        let (name, mut rest) = word(inside);
-        let mut args = vec![];
-        loop {
-            rest = rest.trim_start();
-            if let Some(rest) = rest.strip_prefix(')') {
-                return (Term::Node(Op::from_name(name).expect("an op"), args), rest);
-            }
-            let (arg, after) = parse(rest);
-            args.push(arg);
-            rest = after;
-        }
+/// The instances of a rule, by typing and seed.
+pub fn instances(rule: &Rule) -> impl Iterator<Item = Case> {
+    let mut variables = BTreeMap::new();
+    term(rule.left).variables(&mut variables);
+    let typings = typings(rule, &variables);
+    assert!(!typings.is_empty(), "{}: the left side is never well typed", rule.name);
+    for typing in &typings {
+        let kinds = (term(rule.left).kind(typing), term(rule.right).kind(typing));
+        assert_eq!(kinds.0, kinds.1, "{}: the sides are of different kinds where {typing:?}", rule.name);
     }
-    match word(text) {
-        (name, rest) if name.starts_with('?') => (Term::Var(name), rest),
-        (number, rest) => (Term::Node(Op::from_number(number).expect("a number"), vec![]), rest),
-    }
-}
-
-impl Term {
-    /// The variables, with whether each stands for an axis.
-    fn variables(&self, found: &mut BTreeMap<&'static str, bool>) {
-        if let Term::Node(op, args) = self {
-            for (place, arg) in args.iter().enumerate() {
-                let axis = place == 0 && matches!(op, Op::Fold(_) | Op::Size);
-                match arg {
-                    Term::Var(name) => *found.entry(name).or_default() |= axis,
-                    _ => arg.variables(found),
-                }
-            }
-        }
-    }
-
-    /// The kind of the value, where the variables have these kinds and the term is well typed.
-    fn kind(&self, of: &BTreeMap<&'static str, Kind>) -> Option<Kind> {
-        match self {
-            Term::Var(name) => of.get(name).copied(),
-            Term::Node(Op::Float(_), _) => Some(Kind::Float),
-            Term::Node(Op::Int(_) | Op::Size, _) => Some(Kind::Int),
-            Term::Node(Op::Fold(_), args) => args[1].kind(of).filter(|&k| k == Kind::Float),
-            Term::Node(Op::Point(p), args) => {
-                p.signature().result(&args.iter().map(|a| a.kind(of)).collect::<Option<Vec<_>>>()?)
-            }
-            Term::Node(op, _) => panic!("{op} in a rule"),
-        }
-    }
-
-    fn build(&self, b: &mut Builder, of: &BTreeMap<&'static str, Id>) -> Id {
-        match self {
-            Term::Var(name) => of[name],
-            Term::Node(op, args) => {
-                let args: Vec<Id> = args.iter().map(|a| a.build(b, of)).collect();
-                b.intern(Node::new(*op, &args)).expect("well typed")
-            }
-        }
-    }
-}
-
-/// Every way to give kinds to the variables under which the left side is well typed and the guards may hold.
-fn typings(rule: &Rule, variables: &BTreeMap<&'static str, bool>) -> Vec<BTreeMap<&'static str, Kind>> {
-    let left = term(rule.left);
-    let mut all = vec![BTreeMap::new()];
-    for (&name, _) in variables.iter().filter(|(_, axis)| !**axis) {
-        let with = |typing: &BTreeMap<_, _>, kind| typing.iter().map(|(n, k)| (*n, *k)).chain([(name, kind)]).collect();
-        all = all.iter().flat_map(|t| [Kind::Float, Kind::Int, Kind::Bool].map(|kind| with(t, kind))).collect();
-    }
-    let allowed = |typing: &BTreeMap<&str, Kind>| {
-        rule.guards.iter().all(|guard| match guard {
-            Guard::FreeOf(..) | Guard::Variable(_) => true,
-            Guard::Positive(v) | Guard::Constant(v) | Guard::Float(v) => typing[v] == Kind::Float,
-        })
-    };
-    all.retain(|typing| left.kind(typing).is_some() && allowed(typing));
-    all
+    let count = typings.len() as u64;
+    let instance = move |seed: u64| Instance::new(rule, seed).case(&typings[(seed % count) as usize], &variables);
+    (0..INSTANCES * count).map(instance)
 }
 
 /// A rule with something put in for each variable: a graph with both sides as outputs.
@@ -295,81 +217,5 @@ impl<'r> Instance<'r> {
         let mut side = || if kind == Kind::Float { self.read(kind, bound) } else { self.int(bound) };
         let (x, y) = (side(), side());
         self.node(Op::Point(point), &[x, y])
-    }
-}
-
-/// The instances of a rule, by typing and seed.
-fn instances(rule: &Rule) -> impl Iterator<Item = Case> {
-    let mut variables = BTreeMap::new();
-    term(rule.left).variables(&mut variables);
-    let typings = typings(rule, &variables);
-    assert!(!typings.is_empty(), "{}: the left side is never well typed", rule.name);
-    for typing in &typings {
-        let kinds = (term(rule.left).kind(typing), term(rule.right).kind(typing));
-        assert_eq!(kinds.0, kinds.1, "{}: the sides are of different kinds where {typing:?}", rule.name);
-    }
-    let count = typings.len() as u64;
-    let instance = move |seed: u64| Instance::new(rule, seed).case(&typings[(seed % count) as usize], &variables);
-    (0..INSTANCES * count).map(instance)
-}
-
-/// The sides agree exactly, or, for a rule of the real numbers, about wherever the left side is a number at all.
-fn compare(rule: &Rule, left: &ArrayD<f64>, right: &ArrayD<f64>) -> Result<usize, String> {
-    if rule.validity == Validity::Exact {
-        agree(&[left.clone()], &[right.clone()], 0.0)?;
-        return Ok(left.len());
-    }
-    let kept = ndarray::Zip::from(left).and(right).map_collect(|&l, &r| if l.is_finite() { r } else { l });
-    agree(&[left.clone()], &[kept], TOLERANCE)?;
-    Ok(left.iter().filter(|x| x.is_finite()).count())
-}
-
-/// The real numbers have no quotient by 0, and rules about them say nothing of it.
-fn divides_by_zero(case: &Case) -> bool {
-    let graph = &case.graph;
-    let divisor = |id: Id| graph.as_point(id).filter(|(p, _)| *p == Point::Div).map(|(_, args)| args[1]);
-    let along = |value: Id| Output { name: "divisor".into(), axes: graph.ty(value).axes.iter().collect(), value };
-    let divisors = Graph { outputs: graph.ids().filter_map(divisor).map(along).collect(), ..graph.clone() };
-    let values = evaluate(&divisors, &case.extents, &case.inputs).expect("as both sides");
-    values.iter().flatten().any(|&x| x == 0.0)
-}
-
-#[test]
-fn both_sides_of_every_rule_are_equal() {
-    let mut broken = vec![];
-    for rule in RULES {
-        let mut compared = 0;
-        for case in instances(rule).filter(|c| rule.validity == Validity::Exact || !divides_by_zero(c)) {
-            let sides = evaluate(&case.graph, &case.extents, &case.inputs).expect("well typed, no computed reads");
-            match compare(rule, &sides[0], &sides[1]) {
-                Ok(count) => compared += count,
-                Err(problem) => {
-                    let equation = format!("{} => {}", rule.left, rule.right);
-                    broken.push(format!("{}: {equation}\n{problem} (right, not left)\n{case}", rule.name));
-                    break;
-                }
-            }
-        }
-        assert!(compared >= 200 || !broken.is_empty(), "{}: only {compared} elements compared", rule.name);
-    }
-    assert!(broken.is_empty(), "{} rules do not hold:\n{}", broken.len(), broken.join("\n"));
-}
-
-#[test]
-fn every_rule_fires() {
-    let fires = |rule: &Rule| {
-        instances(rule).take(50).any(|case| {
-            let left = Graph { outputs: case.graph.outputs[..1].to_vec(), ..case.graph };
-            simplify(&left).expect("a limit is no error").1.fired.contains_key(rule.name)
-        })
-    };
-    let silent: Vec<&str> = RULES.iter().filter(|rule| !fires(rule)).map(|rule| rule.name).collect();
-    assert!(silent.is_empty(), "these never fire: {silent:#?}");
-}
-
-#[test]
-fn names_are_unique() {
-    for (place, rule) in RULES.iter().enumerate() {
-        assert!(RULES[..place].iter().all(|r| r.name != rule.name), "{} stands twice", rule.name);
     }
 }

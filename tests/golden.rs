@@ -1,0 +1,234 @@
+//! Recorded cases of `mxnet.gluon.loss`: every value and gradient against the float64 reference, by machine code and
+//! by the interpreter; what is to be refused is refused. See `golden/README.md` for where the cases come from.
+
+use lossjit::losses::{Entry, LOSSES};
+use lossjit::runtime::Real;
+use lossjit::{HybridBlock, Inputs, Loss, Spec, ValueAndGrad, View};
+use ndarray::{ArrayD, IxDyn};
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value as Json;
+use std::path::Path;
+
+/// An input in its own dtype.
+enum Array {
+    F32(ArrayD<f32>),
+    F64(ArrayD<f64>),
+    I32(ArrayD<i32>),
+}
+
+impl Array {
+    fn view(&self) -> View<'_> {
+        match self {
+            Array::F32(a) => a.into(),
+            Array::F64(a) => a.into(),
+            Array::I32(a) => a.into(),
+        }
+    }
+}
+
+fn array(file: &SafeTensors, key: &str) -> Option<Array> {
+    let tensor = file.tensor(key).ok()?;
+    let (shape, data) = (IxDyn(tensor.shape()), tensor.data());
+    macro_rules! read {
+        ($ty:ty) => {{
+            let values = data.chunks_exact(size_of::<$ty>()).map(|b| <$ty>::from_le_bytes(b.try_into().unwrap()));
+            ArrayD::from_shape_vec(shape, values.collect()).unwrap()
+        }};
+    }
+    Some(match tensor.dtype() {
+        Dtype::F32 => Array::F32(read!(f32)),
+        Dtype::F64 => Array::F64(read!(f64)),
+        Dtype::I32 => Array::I32(read!(i32)),
+        other => panic!("{key}: {other:?}"),
+    })
+}
+
+fn reference(file: &SafeTensors, key: &str) -> Option<ArrayD<f64>> {
+    match array(file, key)? {
+        Array::F64(a) => Some(a),
+        _ => panic!("{key} is not float64"),
+    }
+}
+
+/// Constructor arguments as the command line would have them.
+fn settings(case: &Json) -> Vec<(String, String)> {
+    let mut settings = vec![];
+    for field in ["params", "call_params", "extra_params"] {
+        for (name, value) in case[field].as_object().into_iter().flatten() {
+            let text = match value {
+                Json::Null => "none".to_string(),
+                Json::String(s) => s.clone(),
+                other => other.to_string(),
+            };
+            settings.push((name.clone(), text));
+        }
+    }
+    settings
+}
+
+/// The tolerance that `golden/README.md` gives.
+struct Tolerance {
+    relative: f64,
+    absolute: f64,
+}
+
+/// The worst |got − reference| / (relative·|reference| + absolute·scale), and where.
+fn worst(got: &[f64], want: &ArrayD<f64>, least_scale: f64, tolerance: &Tolerance) -> f64 {
+    let scale = want.iter().filter(|x| x.is_finite()).fold(least_scale, |m, x| m.max(x.abs()));
+    let error = |(got, want): (&f64, &f64)| match (got.is_nan(), want.is_nan()) {
+        (true, true) => 0.0,
+        _ if got == want => 0.0,
+        _ => (got - want).abs() / (tolerance.relative * want.abs() + tolerance.absolute * scale),
+    };
+    got.iter().zip(want).map(error).fold(0.0, |m: f64, e| if e.is_nan() { f64::INFINITY } else { m.max(e) })
+}
+
+struct Case<'a> {
+    id: &'a str,
+    json: &'a Json,
+    file: &'a SafeTensors<'a>,
+    inputs: Vec<(&'a str, Array)>,
+    /// How many elements are averaged into one.
+    averaged: f64,
+}
+
+impl<'a> Case<'a> {
+    fn new(json: &'a Json, file: &'a SafeTensors<'a>) -> Self {
+        let id = json["id"].as_str().unwrap();
+        let names = json["inputs"].as_array().unwrap().iter().map(|i| i["name"].as_str().unwrap());
+        let inputs: Vec<_> = names.map(|n| (n, array(file, &format!("{id}.{n}")).unwrap())).collect();
+        let count = |shape: &Json| shape.as_array().map_or(1, |s| s.iter().map(|n| n.as_u64().unwrap()).product());
+        let averaged = count(&json["inputs"][0]["shape"]) as f64 / (count(&json["output_shape"]) as f64).max(1.0);
+        Self { id, json, file, inputs, averaged: averaged.max(1.0) }
+    }
+
+    fn views(&self) -> Vec<(&str, View<'_>)> {
+        self.inputs.iter().map(|(n, a)| (*n, a.view())).collect()
+    }
+
+    fn specs(&self) -> Vec<Spec> {
+        self.views().iter().map(|(n, v)| Spec::new(n, v.dtype(), v.shape())).collect()
+    }
+
+    fn wrt(&self) -> Vec<&str> {
+        let inputs = self.json["inputs"].as_array().unwrap().iter();
+        inputs.filter(|i| i["differentiable"] == true).map(|i| i["name"].as_str().unwrap()).collect()
+    }
+
+    fn least_scale(&self, head: f64) -> f64 {
+        let weight = self.json["params"]["weight"].as_f64().unwrap_or(1.0).abs();
+        let sample = self.inputs.iter().find(|(n, _)| *n == "sample_weight");
+        let sample = sample.map_or(1.0, |(_, a)| a.view().to_f64().into_iter().fold(0.0, |m: f64, x| m.max(x.abs())));
+        weight * sample * head / self.averaged
+    }
+
+    /// Problems found with one block.
+    fn check(&self, block: &HybridBlock<Box<dyn Loss>>, how: &str) -> Vec<String> {
+        match self.json["dtype"].as_str() {
+            Some("float32") => self.compare::<f32>(block, how, Tolerance { relative: 1e-5, absolute: 2e-6 }),
+            _ => self.compare::<f64>(block, how, Tolerance { relative: 1e-10, absolute: 1e-12 }),
+        }
+    }
+
+    fn compare<T: Real>(&self, block: &HybridBlock<Box<dyn Loss>>, how: &str, tolerance: Tolerance) -> Vec<String> {
+        let (views, wrt) = (self.views(), self.wrt());
+        let mut found = vec![];
+        let mut note = |key: String, got: &ArrayD<T>, head: f64| {
+            let Some(want) = reference(self.file, &format!("{}.ref.{key}", self.id)) else {
+                return found.push(format!("{} {how} {key}: no reference", self.id));
+            };
+            let values: Vec<f64> = got.iter().map(|x| x.to_f64()).collect();
+            if got.shape() != want.shape() {
+                found.push(format!("{} {how} {key}: shape {:?}, not {:?}", self.id, got.shape(), want.shape()));
+            } else {
+                let worst = worst(&values, &want, self.least_scale(head), &tolerance);
+                if worst > 1.0 {
+                    found.push(format!("{} {how} {key}: error {worst:.3e} of the tolerance", self.id));
+                }
+            }
+        };
+        let outcome = (|| {
+            let both: ValueAndGrad<T> = block.value_and_grad(&views, &wrt)?;
+            note("out".into(), &both.value, 1.0);
+            both.grads.iter().for_each(|(name, grad)| note(format!("grad.{name}"), grad, 1.0));
+            note("out".into(), &block.forward::<T>(&views)?, 1.0);
+            let head = array(self.file, &format!("{}.head", self.id)).expect("a head");
+            let most = head.view().to_f64().into_iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+            for (name, grad) in block.backward::<T>(&views, head.view(), &wrt)? {
+                note(format!("hgrad.{name}"), &grad, most);
+            }
+            Ok::<(), lossjit::Error>(())
+        })();
+        if let Err(error) = outcome {
+            found.push(format!("{} {how}: {error}", self.id));
+        }
+        found
+    }
+
+    /// A case that is to be refused: the message names the input and both shapes.
+    fn refused(&self, block: &HybridBlock<Box<dyn Loss>>) -> Vec<String> {
+        let views: &Inputs = &self.views();
+        let outcome = match self.json["dtype"].as_str() {
+            Some("float32") => block.forward::<f32>(views).map(|_| ()),
+            _ => block.forward::<f64>(views).map(|_| ()),
+        };
+        match outcome {
+            Ok(()) => vec![format!("{}: not refused", self.id)],
+            Err(error) => {
+                let message = error.to_string();
+                let culprit = self.json["error"].as_str().unwrap().split(' ').next().unwrap();
+                let shape = format!("{:?}", self.specs().iter().find(|s| s.name == culprit).unwrap().shape);
+                let named = message.contains(culprit) && message.contains(&shape);
+                if named { vec![] } else { vec![format!("{}: refused with {message:?}", self.id)] }
+            }
+        }
+    }
+}
+
+
+
+fn check_loss(entry: &Entry) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let manifest = std::fs::read_to_string(folder.join(format!("{}.json", entry.name))).unwrap();
+    let manifest: Json = serde_json::from_str(&manifest).unwrap();
+    let bytes = std::fs::read(folder.join(manifest["arrays"].as_str().unwrap())).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut problems = vec![];
+    let cases = manifest["cases"].as_array().unwrap();
+    for json in cases {
+        let case = Case::new(json, &file);
+        let block = HybridBlock::new((entry.build)(&settings(json)).unwrap());
+        if json["expect"] == "error" {
+            problems.extend(case.refused(&block));
+        } else {
+            problems.extend(case.check(&block, "interpreted"));
+            problems.extend(case.check(&block.clone().hybridize(), "compiled"));
+        }
+    }
+    assert!(!cases.is_empty());
+    assert!(problems.is_empty(), "{}: {} problems\n{}", entry.name, problems.len(), problems.join("\n"));
+}
+
+macro_rules! golden {
+    ($($test:ident $loss:literal;)*) => {
+        $(#[test]
+        fn $test() {
+            check_loss(lossjit::losses::find($loss).unwrap());
+        })*
+
+        /// Every built-in loss has its recorded cases in this file.
+        #[test]
+        fn every_loss_is_here() {
+            let here = [$($loss),*];
+            assert!(LOSSES.iter().all(|e| here.contains(&e.name)) && here.len() == LOSSES.len());
+        }
+    };
+}
+
+golden! {
+    l2 "L2Loss";
+    l1 "L1Loss";
+    sigmoid_binary_cross_entropy "SigmoidBinaryCrossEntropyLoss";
+    softmax_cross_entropy "SoftmaxCrossEntropyLoss";
+    huber "HuberLoss";
+}
