@@ -1,4 +1,7 @@
 //! lossjit
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 pub mod error;
 pub mod grad;
 pub mod ir;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `lossjit` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lossjit::cli::main()
+}

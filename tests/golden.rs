@@ -185,8 +185,6 @@ impl<'a> Case<'a> {
     }
 }
 
-
-
 fn check_loss(entry: &Entry) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let manifest = std::fs::read_to_string(folder.join(format!("{}.json", entry.name))).unwrap();

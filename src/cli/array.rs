@@ -3,6 +3,7 @@
 //! An [`Array`] is an [`ArrayD`] of one of six element types. One read from a file is in standard (row-major) layout; one made
 //! from an `ArrayD` keeps that array's layout.
 
+use crate::runtime::View;
 use ndarray::ArrayD;
 use std::fmt;
 
@@ -46,6 +47,13 @@ macro_rules! dtypes {
             pub fn dtype(&self) -> Dtype {
                 match self {
                     $(Array::$variant(_) => Dtype::$variant,)*
+                }
+            }
+
+            /// The array as the library takes it; nothing is copied.
+            pub fn view(&self) -> View<'_> {
+                match self {
+                    $(Array::$variant(array) => array.into(),)*
                 }
             }
         }

@@ -7,7 +7,7 @@
 
 use super::{Nest, Place, SlotId, Source, Step};
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, AxisSet, Fold, Id, Op, Point, Work};
+use crate::ir::{AxisId, AxisSet, Fold, Id, Kind, Op, Point, Work};
 use std::collections::{HashMap, HashSet};
 
 pub fn check(nest: &Nest) -> Result<()> {
@@ -58,6 +58,9 @@ impl Checker<'_> {
             ensure(axes.len() == slot.axes.len(), || "a slot has an axis twice".into())?;
             ensure(axes.is_subset(self.nest.graph.ty(slot.value).axes) || slot.place == Place::Tile, || {
                 format!("the slot of %{} has axes that its value lacks", slot.value)
+            })?;
+            ensure(self.nest.graph.ty(slot.value).kind == Kind::Float, || {
+                format!("the slot of %{} holds no floats", slot.value)
             })?;
             if let Place::Output(output) = slot.place {
                 let dims: AxisSet = self.nest.graph.outputs[output].axes.iter().copied().collect();

@@ -166,6 +166,32 @@ impl Nest {
     }
 }
 
+impl Nest {
+    /// A rough count of the arithmetic of one run, in instructions of one lane: enough to tell whether a second thread
+    /// is worth waking.
+    pub fn work(&self) -> usize {
+        self.work_of(&self.body, 1)
+    }
+
+    fn work_of(&self, body: &[Step], times: usize) -> usize {
+        let work = |step: &Step| match step {
+            Step::Loop { axis, body } | Step::Tile { axis, body } => {
+                self.work_of(body, times.saturating_mul(self.extents[axis.index()]))
+            }
+            Step::Lanes { body } => self.work_of(body, times),
+            Step::Call { .. } => times.saturating_mul(CALL_WORK),
+            Step::Let(id) if self.graph.as_point(*id).is_some_and(|(p, _)| p.is_math()) => {
+                times.saturating_mul(CALL_WORK)
+            }
+            _ => times,
+        };
+        body.iter().fold(0, |sum, step| sum.saturating_add(work(step)))
+    }
+}
+
+/// What an elementary function counts as, per element.
+const CALL_WORK: usize = 8;
+
 fn folds_along(graph: &Graph, axis: AxisId, body: &[Step]) -> bool {
     body.iter().any(|step| match step {
         Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } => folds_along(graph, axis, body),

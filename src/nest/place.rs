@@ -7,7 +7,7 @@
 use super::phases::{Sink, Tree};
 use super::{Layout, Place, Slot, SlotId, Step, tile};
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, AxisSet, Fold, Graph, Id, Op, Work};
+use crate::ir::{AxisId, AxisSet, Fold, Graph, Id, Kind, Op, Work};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Recomputing costs at most so many flops; what costs more is kept.
@@ -31,13 +31,13 @@ pub fn place(graph: &Graph, layout: &Layout, order: &[AxisId], tree: &[Tree]) ->
     Err(Error::internal("nest", "no end of values to keep"))
 }
 
-/// A loop, by its axis and number.
-type Place1 = (AxisId, usize);
+/// An open loop, by its axis and number.
+type Nested = (AxisId, usize);
 
 enum Stop {
     Error(Error),
     /// The value must be kept; the loops that its maker and its user share.
-    Keep(Id, Vec<Place1>),
+    Keep(Id, Vec<Nested>),
 }
 
 impl From<Error> for Stop {
@@ -57,10 +57,10 @@ struct Walk<'g> {
     graph: &'g Graph,
     layout: &'g Layout,
     order: &'g [AxisId],
-    kept: &'g BTreeMap<Id, Vec<Place1>>,
+    kept: &'g BTreeMap<Id, Vec<Nested>>,
     slots: Vec<Slot>,
     /// The loops that are open, outermost first.
-    path: Vec<Place1>,
+    path: Vec<Nested>,
     /// The body of each open loop, and of the outermost level.
     bodies: Vec<Vec<Step>>,
     /// What is at hand in each of them.
@@ -68,11 +68,11 @@ struct Walk<'g> {
     /// Folds that are running: where they end, and their slot.
     running: HashMap<Id, Option<SlotId>>,
     /// The loops in which each value was made first.
-    made: HashMap<Id, Vec<Place1>>,
+    made: HashMap<Id, Vec<Nested>>,
 }
 
 impl<'g> Walk<'g> {
-    fn new(graph: &'g Graph, layout: &'g Layout, order: &'g [AxisId], kept: &'g BTreeMap<Id, Vec<Place1>>) -> Self {
+    fn new(graph: &'g Graph, layout: &'g Layout, order: &'g [AxisId], kept: &'g BTreeMap<Id, Vec<Nested>>) -> Self {
         Self {
             graph,
             layout,
@@ -225,7 +225,7 @@ impl<'g> Walk<'g> {
         }
         let elsewhere = self.made.get(&value).cloned();
         if let Some(made) = elsewhere
-            && (matches!(op, Op::Fold(_)) || self.cost(value, &mut HashSet::new()) > CHEAP)
+            && (matches!(op, Op::Fold(_)) || self.is_float(value) && self.cost(value, &mut HashSet::new()) > CHEAP)
         {
             let shared = self.path.iter().zip(&made).take_while(|(a, b)| a == b).count();
             return Err(Stop::Keep(value, self.path[..shared].to_vec()));
@@ -244,6 +244,11 @@ impl<'g> Walk<'g> {
         self.made.entry(value).or_insert_with(|| self.path[..depth].to_vec());
         self.keep(depth, value);
         Ok(depth)
+    }
+
+    /// Slots hold floats; truth values and integers are made again from the floats and indices that they come from.
+    fn is_float(&self, value: Id) -> bool {
+        self.graph.ty(value).kind == Kind::Float
     }
 
     /// The flops of computing a value anew from what is at hand.

@@ -5,10 +5,10 @@
 //! function as it lies; a sum of a function's results is taken by the function.
 
 use super::{Layout, Place, Slot, SlotId, Source, Step};
-use crate::ir::{AxisId, Fold, Graph, Id, Op, Point, Work};
+use crate::ir::{AxisId, Fold, Graph, Id, Kind, Op, Point, Work};
 use std::collections::{HashMap, HashSet};
 
-/// A value that costs more flops than this goes to a later segment by a slot; others are computed again.
+/// A float that costs more flops than this goes to a later segment by a slot; other values are computed again.
 const CHEAP: u32 = 6;
 
 /// The tiled form of a loop whose body is straight.
@@ -182,7 +182,8 @@ impl Cut<'_> {
         } else if self.lets.contains(&value) {
             let made = self.at(value);
             let math = self.is_math(value);
-            if math || made < at && self.cost(value, &mut HashSet::new()) > CHEAP {
+            let float = self.graph.ty(value).kind == Kind::Float;
+            if math || made < at && float && self.cost(value, &mut HashSet::new()) > CHEAP {
                 if !math {
                     self.need(value, made);
                 }
@@ -239,7 +240,7 @@ impl Cut<'_> {
         }
         let (input, indices) = self.graph.as_read(value).filter(|_| self.lets.contains(&value))?;
         let strides = &self.layout.inputs[input.index()];
-        let float = self.graph.ty(value).kind == crate::ir::Kind::Float;
+        let float = self.graph.ty(value).kind == Kind::Float;
         let lane = |index: &Id| self.graph.as_axis(*index) == Some(self.axis);
         let unit = indices.iter().zip(strides).filter(|(i, _)| lane(i)).all(|(_, &step)| step == 1);
         let plain = indices.iter().filter(|i| lane(i)).count() == 1

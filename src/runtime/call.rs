@@ -13,8 +13,8 @@ use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Fewer element steps than this are not worth a second thread.
-const GRAIN: usize = 1 << 15;
+/// Less work than this, as [`Nest::work`](crate::nest::Nest::work) counts it, is not worth a thread: about 50 µs.
+const GRAIN: usize = 1 << 19;
 
 /// A loss compiled for certain inputs and results. Cheap to clone; may be called from many threads at once.
 ///
@@ -27,11 +27,14 @@ struct Program {
     signature: Signature,
     joint: Graph,
     extents: Vec<usize>,
+    /// See [`Nest::work`](crate::nest::Nest::work).
+    work: usize,
 }
 
 impl Compiled {
     pub(super) fn new(kernel: Kernel, signature: Signature, joint: Graph, extents: Vec<usize>) -> Self {
-        Self(Arc::new(Program { kernel, signature, joint, extents }))
+        let work = kernel.nest.work();
+        Self(Arc::new(Program { kernel, signature, joint, extents, work }))
     }
 
     /// The buffers it reads and writes.
@@ -103,8 +106,7 @@ impl Compiled {
         let kernel = &self.0.kernel;
         let Some(axis) = kernel.nest.parallel_axis() else { return run_part(kernel, &Buffers(buffers), 0..0) };
         let rows = kernel.nest.extents[axis.index()];
-        let steps = kernel.nest.extents.iter().fold(1usize, |n, &size| n.saturating_mul(size.max(1)));
-        let parts = threads.min(steps / GRAIN).min(rows).max(1);
+        let parts = threads.min(self.0.work / GRAIN).min(rows).max(1);
         run_parts(kernel, &Buffers(buffers), 0..rows, parts)
     }
 

@@ -114,7 +114,7 @@ fn exponential(point: Point, args: &[&Fact]) -> bool {
         Point::Exp | Point::Sigmoid => true,
         Point::Add | Point::Sub => args.iter().any(|f| f.exponential) && args.iter().all(|f| f.exponential || one(f)),
         Point::Mul => args.iter().all(|f| f.exponential),
-        Point::Div => args[1].exponential && (args[0].exponential || one(args[0])) || args[0].exponential,
+        Point::Div => args[0].exponential || (args[1].exponential && one(args[0])),
         _ => false,
     }
 }

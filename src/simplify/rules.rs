@@ -100,8 +100,7 @@ rules! {
     Real "log of a product": "(log (mul ?a ?b))" => "(add (log ?a) (log ?b))" if Positive("?a"), Positive("?b");
     Real "log of sum of exp": "(log (sum ?i (exp ?x)))" => "(lse ?i ?x)";
     Real "exp over sum of exp": "(div (exp ?a) (sum ?i (exp ?x)))" => "(exp (sub ?a (lse ?i ?x)))";
-    Real "log-sum-exp of a shift": "(lse ?i (sub ?x ?k))" => "(sub (lse ?i ?x) ?k)" if FreeOf("?k", "?i");
-    Real "difference of equal shifts": "(sub (sub ?a ?k) (sub ?b ?k))" => "(sub ?a ?b)";
+    Real "log-softmax of a shift": "(sub (sub ?a ?k) (lse ?i (sub ?x ?k)))" => "(sub ?a (lse ?i ?x))" if FreeOf("?k", "?i");
     Real "log of sigmoid": "(log (sigmoid ?x))" => "(neg (softplus (neg ?x)))";
     Real "one minus sigmoid": "(sub 1.0 (sigmoid ?x))" => "(sigmoid (neg ?x))";
     Real "sigmoid by its definition": "(div 1.0 (add 1.0 (exp ?x)))" => "(sigmoid (neg ?x))";

@@ -1,9 +1,11 @@
 //! What the judges of graphs share: random cases, smaller ones, and when two results agree.
 #![allow(dead_code, unused_imports)] // each test binary uses a part
 
+mod machine;
 mod random;
 mod shrink;
 
+pub use machine::Machine;
 pub use random::case;
 pub use shrink::{shrink, smallest};
 

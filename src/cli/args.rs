@@ -1,0 +1,136 @@
+//! The command line: what is accepted, and what `--help` says.
+
+use crate::losses::{Entry, LOSSES, find};
+use clap::{Args, Parser, Subcommand};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+/// Training losses and their gradients, compiled.
+///
+/// The losses of mxnet.gluon.loss, evaluated on arrays from files by machine code that is made for their shapes.
+#[derive(Parser, Debug)]
+#[command(name = "lossjit", version, arg_required_else_help = true, max_term_width = 100, after_help = EXIT_STATUS)]
+pub(super) struct Program {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Show every loss: names, inputs, and parameters with their defaults
+    List(ListArgs),
+    /// Evaluate a loss and its gradients on arrays from files
+    Eval(EvalArgs),
+}
+
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  done
+  1  it could not be done: one line on stderr says why
+  2  the command line is wrong
+
+Example:
+  lossjit eval L2Loss --input pred=pred.npy --input label=label.npy --grad pred";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  lossjit list
+  lossjit list --json | jq -r '.[].name'";
+
+#[derive(Args, Debug)]
+#[command(after_help = LIST_EXAMPLES)]
+pub(super) struct ListArgs {
+    /// Print a JSON array with one object for each loss
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+const EVAL_EXAMPLES: &str = "\
+Examples:
+  lossjit eval L2Loss --input pred=pred.npy --input label=label.npy
+
+  lossjit eval SoftmaxCrossEntropyLoss --grad pred \\
+      --input pred=digits.safetensors:logits \\
+      --input label=digits.safetensors:labels
+
+  lossjit eval HuberLoss --set rho=0.5 --grad all --output result.safetensors \\
+      --input pred=data.npz:pred --input label=data.npz:label";
+
+#[derive(Args, Debug)]
+#[command(after_help = EVAL_EXAMPLES)]
+pub(super) struct EvalArgs {
+    /// The loss: a name or alias that `lossjit list` shows, or one of them in snake_case
+    #[arg(value_name = "LOSS", value_parser = loss)]
+    pub(super) loss: Loss,
+
+    /// Set a parameter of the loss; may be repeated, and the last one counts
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
+    pub(super) settings: Vec<(String, String)>,
+
+    /// Read an input from a .npy, .npz or .safetensors file; may be repeated
+    ///
+    /// KEY names the array within the file, and may be left out where the file holds one. Floating inputs are f32 or
+    /// f64, all alike; class numbers may be i32, i64, u8, u32 or whole floats.
+    #[arg(long = "input", value_name = "NAME=FILE[:KEY]", value_parser = pair)]
+    pub(super) inputs: Vec<(String, String)>,
+
+    /// Take the gradient with respect to an input, or to `all` that have one; may be repeated
+    #[arg(long = "grad", value_name = "NAME")]
+    pub(super) grads: Vec<String>,
+
+    /// Read the head gradient, of the loss's shape and dtype; without it, gradients are those of the loss's sum
+    #[arg(long, value_name = "FILE[:KEY]", requires = "grads")]
+    pub(super) head: Option<String>,
+
+    /// Write the results: `out`, and `grad.NAME` for each gradient
+    #[arg(long, value_name = "FILE.safetensors", value_parser = output)]
+    pub(super) output: Option<PathBuf>,
+
+    /// Use at most so many threads [default: one for each core]; results are the same for any number
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(super) threads: Option<NonZeroUsize>,
+
+    /// Evaluate the declared graph with the interpreter instead of compiling it
+    #[arg(long)]
+    pub(super) imperative: bool,
+
+    /// Print the summary as one JSON object on one line; numbers that are not finite are "nan", "inf" and "-inf"
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A loss that was found.
+#[derive(Clone, Copy)]
+pub(super) struct Loss(pub(super) &'static Entry);
+
+impl std::fmt::Debug for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(self.0.name)
+    }
+}
+
+fn loss(name: &str) -> Result<Loss, String> {
+    let known = || LOSSES.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
+    find(name).map(Loss).ok_or_else(|| format!("unknown; there are {}", known()))
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        None => Err("there is no `=`".into()),
+        Some(("", _)) => Err("there is nothing before the `=`".into()),
+        Some((_, "")) => Err("there is nothing behind the `=`".into()),
+        Some((name, value)) => Ok((name.into(), value.into())),
+    }
+}
+
+fn output(path: &str) -> Result<PathBuf, String> {
+    let path = Path::new(path);
+    match path.extension() {
+        Some(extension) if extension.eq_ignore_ascii_case("safetensors") => Ok(path.to_owned()),
+        _ => Err("results are written as .safetensors".into()),
+    }
+}
+
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a whole number, 1 or more".into())
+}

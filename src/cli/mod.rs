@@ -1,0 +1,16 @@
+//! The program `lossjit`: the library from a command line, with arrays from files. Not part of the library's interface.
+
+mod args;
+pub mod array;
+mod eval;
+mod evaluation;
+mod failure;
+pub mod files;
+mod list;
+mod number;
+mod program;
+mod setup;
+mod summary;
+mod table;
+
+pub use program::main;
