@@ -59,6 +59,7 @@ impl Expansion<'_> {
                 Some(softmax) => Ok(softmax),
                 None => self.b.exp(args[0]),
             },
+            Op::Point(Point::Sub) => self.difference(node.args[0], node.args[1]),
             Op::Point(Point::Abs) => self.abs(args[0]),
             Op::Point(Point::Softplus) => self.softplus(args[0]),
             Op::Point(Point::Sigmoid) => self.sigmoid(args[0]),
@@ -84,6 +85,32 @@ impl Expansion<'_> {
         let (top, row) = self.row(axis, x)?;
         let log = self.b.log(row.sum)?;
         self.b.add2(log, top)
+    }
+
+    /// a − b. Where one is a log-sum-exp its maximum meets the other side first: the difference of two large numbers
+    /// is exact, and the small logarithm keeps its digits.
+    fn difference(&mut self, a: Id, b: Id) -> Result<Id> {
+        let (left, right) = (self.at[usize::from(a)], self.at[usize::from(b)]);
+        if let Some((top, log)) = self.parts(b)? {
+            let shifted = self.b.sub(left, top)?;
+            return self.b.sub(shifted, log);
+        }
+        if let Some((top, log)) = self.parts(a)? {
+            let shifted = self.b.sub(top, right)?;
+            return self.b.add2(shifted, log);
+        }
+        self.b.sub(left, right)
+    }
+
+    /// The maximum and the logarithm that make up a log-sum-exp.
+    fn parts(&mut self, id: Id) -> Result<Option<(Id, Id)>> {
+        match self.graph.as_fold(id) {
+            Some((Fold::Lse, axis, x)) if self.extents[axis.index()] != 1 => {
+                let (top, row) = self.row(axis, self.at[usize::from(x)])?;
+                Ok(Some((top, self.b.log(row.sum)?)))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// exp(x − lse x) as exp(x − max x) · 1/Σ, where the argument has that form.
