@@ -3,12 +3,13 @@
 use serde_json::Value;
 use std::time::Duration;
 
-/// Six significant digits, without zeros at the end; in scientific notation where that is shorter.
+/// Six significant digits, without zeros at the end; in scientific notation where that is shorter. The sign of 0 is not
+/// shown.
 pub(super) fn short(x: f64) -> String {
     if !x.is_finite() {
         return non_finite(x).to_string();
     }
-    let scientific = format!("{x:.5e}");
+    let scientific = format!("{:.5e}", x + 0.0);
     let (digits, exponent) = scientific.split_once('e').expect("`{:e}` writes an exponent");
     let exponent: i32 = exponent.parse().expect("and it is a whole number");
     match exponent {
@@ -57,7 +58,7 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        let numbers = [0.0, 1.0, -0.25, 1.0 / 3.0, 999999.4, 999999.6, 1e6, 123456.7, 1e-4, 9.999999e-5, 1.5e-45];
+        let numbers = [-0.0, 1.0, -0.25, 1.0 / 3.0, 999999.4, 999999.6, 1e6, 123456.7, 1e-4, 9.999999e-5, 1.5e-45];
         let texts = ["0", "1", "-0.25", "0.333333", "999999", "1e6", "1e6", "123457", "0.0001", "0.0001", "1.5e-45"];
         assert_eq!(numbers.map(short), texts);
         assert_eq!([f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(short), ["nan", "inf", "-inf"]);

@@ -88,10 +88,13 @@ impl Summary<'_> {
         let run = time(self.evaluation.run);
         match self.evaluation.compile {
             Some(compile) => {
-                let s = if self.threads == 1 { "" } else { "s" };
+                let threads = match self.threads {
+                    1 => "1 thread".to_string(),
+                    n => format!("up to {n} threads"),
+                };
                 let rows = [
                     vec!["compile".into(), time(compile), "from the formula to machine code".into()],
-                    vec!["run".into(), run, format!("the second run, on up to {} thread{s}", self.threads)],
+                    vec!["run".into(), run, format!("the second run, on {threads}")],
                 ];
                 table(&[], &[Align::Left, Align::Right, Align::Left], rows.into_iter())
             }

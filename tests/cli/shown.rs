@@ -1,0 +1,115 @@
+//! What `eval` prints.
+
+use crate::workdir::{DIGITS, Workdir};
+use ndarray::array;
+use serde_json::{Value, json};
+use std::process::Stdio;
+
+/// The two arrays that most tests here read.
+fn small() -> Workdir {
+    let dir = Workdir::new();
+    dir.npy("pred.npy", &array![[1f32, 2.0, 0.5], [3.0, 5.0, 0.0]].into_dyn());
+    dir.npy("label.npy", &array![[0f32, 0.0, 0.0], [0.0, 1.0, 0.0]].into_dyn());
+    dir
+}
+
+/// The text without the times, which differ from run to run.
+fn untimed(text: &str) -> String {
+    let (text, times) = text.rsplit_once("\n\n").unwrap();
+    assert!(times.starts_with("compile ") && times.contains("\nrun "), "{times}");
+    text.to_string()
+}
+
+#[test]
+fn a_summary() {
+    let dir = small();
+    let out = dir.done(
+        "eval HuberLoss --set rho=0.5 --set weight=none --input pred=pred.npy --input label=label.npy --grad pred",
+    );
+    let wanted = "\
+HuberLoss  rho=0.5
+
+input  shape
+pred   f32[2,3]
+label  f32[2,3]
+
+result     shape         mean   min       max  first values
+out        f32[2]     1.54167     1   2.08333  [1, 2.08333]
+grad.pred  f32[2,3]  0.277778     0  0.333333  [0.333333, 0.333333, 0.333333, 0.333333, …]";
+    assert_eq!(untimed(&out), wanted);
+}
+
+#[test]
+fn a_summary_of_numbers_that_are_not_finite() {
+    let dir = small();
+    dir.npy("nan.npy", &array![f64::NAN, 1.0, f64::INFINITY].into_dyn());
+    dir.npy("zero.npy", &array![0.0, 0.0, 0.0].into_dyn());
+    let arguments = "eval L1Loss --input pred=nan.npy --input label=zero.npy";
+    let line = "out     f64[3]   nan  nan  nan  [nan, 1, inf]";
+    assert!(untimed(&dir.done(arguments)).ends_with(line));
+    let shown: Value = serde_json::from_str(&dir.done(&format!("{arguments} --json"))).unwrap();
+    let wanted = json!({
+        "dtype": "f64", "shape": [3], "mean": "nan", "min": "nan", "max": "nan", "first": ["nan", 1.0, "inf"]
+    });
+    assert_eq!(shown["results"]["out"], wanted);
+}
+
+#[test]
+fn an_interpreted_run_has_no_compile_time() {
+    let dir = small();
+    let arguments = "eval L2Loss --imperative --input pred=pred.npy --input label=label.npy";
+    let out = dir.done(arguments);
+    assert!(
+        out.contains("\nrun ") && out.ends_with("interpreted, not compiled\n") && !out.contains("compile "),
+        "{out}"
+    );
+    let shown: Value = serde_json::from_str(&dir.done(&format!("{arguments} --json"))).unwrap();
+    assert_eq!((&shown["mode"], &shown["compile_ms"]), (&json!("imperative"), &Value::Null));
+}
+
+#[test]
+fn one_json_object_on_one_line() {
+    let dir = small();
+    let arguments =
+        "eval L2Loss --set batch_axis=-2 --input pred=pred.npy --input label=label.npy --grad label --threads 1 --json";
+    let out = dir.done(arguments);
+    assert_eq!(out.lines().count(), 1);
+    let mut shown: Value = serde_json::from_str(&out).unwrap();
+    for time in ["compile_ms", "run_ms"] {
+        assert!(shown[time].take().as_f64().is_some_and(|ms| ms > 0.0), "{time}");
+    }
+    let matrix = json!({ "dtype": "f32", "shape": [2, 3] });
+    let wanted = json!({
+        "loss": "L2Loss",
+        "parameters": { "weight": 1, "batch_axis": -2 },
+        "mode": "compiled",
+        "threads": 1,
+        "inputs": { "pred": matrix, "label": matrix },
+        "results": {
+            "out": { "dtype": "f32", "shape": [2], "mean": 2.5208333730697632, "min": 0.875, "max": 4.166666507720947,
+                     "first": [0.875, 4.166666507720947] },
+            "grad.label": {
+                "dtype": "f32", "shape": [2, 3], "mean": -0.583333338300387, "min": -1.3333333730697632, "max": 0.0,
+                "first": [-0.3333333432674408, -0.6666666865348816, -0.1666666716337204, -1.0],
+            },
+        },
+        "compile_ms": null,
+        "run_ms": null,
+    });
+    assert_eq!(shown, wanted);
+
+    let out = dir.done(&format!("{arguments} --output out.safetensors"));
+    let shown: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(shown["output"], "out.safetensors");
+    assert_eq!(shown["results"], wanted["results"]);
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let arguments = format!("eval SoftmaxCELoss --input pred={DIGITS}:logits --input label={DIGITS}:labels");
+    let child = Workdir::new().command(&arguments).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), vec![]));
+}
