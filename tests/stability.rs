@@ -144,10 +144,12 @@ fn softmax_is_one_fused_kernel() {
     let layout = Layout::row_major(&stages.joint, &trace.extents);
     let nest = pipeline::nest(&stages.joint, &trace.extents, &layout).unwrap();
     let [Step::Loop { body: row, .. }] = &nest.body[..] else { panic!("one loop over the rows\n{nest}") };
-    let passes: Vec<&Vec<Step>> = row.iter().filter_map(|s| if let Step::Tile { body, .. } = s { Some(body) } else { None }).collect();
+    let passes: Vec<&Vec<Step>> =
+        row.iter().filter_map(|s| if let Step::Tile { body, .. } = s { Some(body) } else { None }).collect();
     assert_eq!(passes.len(), 3, "{nest}");
     let exps = |body: &[Step]| {
-        let is_exp = |s: &&Step| matches!(s, Step::Call { value, .. } if nest.graph.op(*value) == Op::Point(Point::Exp));
+        let is_exp =
+            |s: &&Step| matches!(s, Step::Call { value, .. } if nest.graph.op(*value) == Op::Point(Point::Exp));
         body.iter().filter(is_exp).count()
     };
     assert_eq!(passes.iter().map(|p| exps(p)).sum::<usize>(), 1, "{nest}");

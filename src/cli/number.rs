@@ -9,7 +9,8 @@ pub(super) fn short(x: f64) -> String {
     if !x.is_finite() {
         return non_finite(x).to_string();
     }
-    let scientific = format!("{:.5e}", x + 0.0);
+    let x = x + 0.0;
+    let scientific = format!("{x:.5e}");
     let (digits, exponent) = scientific.split_once('e').expect("`{:e}` writes an exponent");
     let exponent: i32 = exponent.parse().expect("and it is a whole number");
     match exponent {

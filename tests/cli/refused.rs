@@ -138,7 +138,7 @@ fn files_that_cannot_be_read() {
         ("empty.npy", "empty.npy: the file is empty"),
         ("truncated.npy", "truncated.npy: shape [2, 3] of f32 takes 24 bytes, but 21 bytes follow the header"),
         ("text.txt", "text.txt: unknown file extension; supported are .npy, .npz and .safetensors"),
-        ("i16.npy", "i16.npy: dtype <i2 is not supported; supported are f32, f64, i32, i64, u8, u32"),
+        ("i16.npy", "i16.npy: dtype i16 (\"<i2\") is not supported; supported are f32, f64, i32, i64, u8, u32"),
         ("x.npz:y", "x.npz: no array named \"y\"; it holds: x"),
         ("f23.npy:x", "f23.npy: a .npy file holds one array without a name, so it cannot be asked for \"x\""),
     ];
@@ -153,7 +153,7 @@ fn files_that_cannot_be_read() {
     }
     let outcome = files().run("eval L2Loss --input pred=noise.safetensors --input label=f23.npy");
     assert_eq!(outcome.status, Some(1));
-    assert!(outcome.err.starts_with("error: noise.safetensors: not a sound safetensors file: "), "{}", outcome.err);
+    assert!(outcome.err.starts_with("error: noise.safetensors: not a sound .safetensors file: "), "{}", outcome.err);
     assert_eq!(outcome.err.lines().count(), 1);
 }
 
