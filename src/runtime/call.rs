@@ -5,7 +5,7 @@ use super::bind::{Signature, find};
 use super::scratch::with_scratch;
 use super::view::{Inputs, View, ViewMut};
 use crate::error::{Error, Result};
-use crate::ir::{Dtype, Graph, Kind};
+use crate::ir::{AxisId, Dtype, Graph, Kind};
 use crate::jit::{Kernel, Status};
 use crate::oracle::graph::{Buffer as Values, evaluate};
 use ndarray::{ArrayD, IxDyn};
@@ -156,7 +156,20 @@ pub(super) fn interpret(graph: &Graph, extents: &[usize], inputs: &Inputs) -> Re
         let shape: Vec<usize> = input.axes.iter().map(|a| extents[a.index()]).collect();
         values.push(values_of(&input.name, input.kind, view, &shape)?);
     }
-    evaluate(graph, extents, &values)
+    evaluate(graph, extents, &values).map_err(|error| match error {
+        Error::Label { input, position: along, value, classes } => {
+            let place = graph.find_input(&input).map(|i| row_major_place(&along, &graph.input(i).axes, extents));
+            let shape = find(inputs, &input).map(|view| &view.shape);
+            let position = place.zip(shape).map_or(along, |(place, shape)| position(place, shape));
+            Error::Label { input, position, value, classes }
+        }
+        other => other,
+    })
+}
+
+/// Which element this is in row-major order along the axes.
+fn row_major_place(index: &[usize], axes: &[AxisId], extents: &[usize]) -> usize {
+    index.iter().zip(axes).fold(0, |place, (&i, axis)| place * extents[axis.index()] + i)
 }
 
 fn values_of(name: &str, kind: Kind, view: &View, shape: &[usize]) -> Result<Values> {
