@@ -1,4 +1,64 @@
-//! lossjit
+//! Training losses as symbolic graphs, compiled to machine code.
+//!
+//! A loss is declared once, as the formula of a textbook. lossjit makes it numerically stable, differentiates it, fuses
+//! loss and gradients into one set of loops, and compiles those for the shapes at hand:
+//!
+//! ```
+//! use lossjit::{HybridBlock, inputs, losses::SoftmaxCrossEntropyLoss};
+//! use ndarray::array;
+//!
+//! let pred = array![[2.0f32, 1.0, -1.0], [0.0, 1e4, 0.0]];
+//! let label = array![0i32, 1];
+//! let loss = HybridBlock::new(SoftmaxCrossEntropyLoss::new()).hybridize();
+//!
+//! let result = loss.value_and_grad::<f32>(&inputs! { pred: &pred, label: &label }, &["pred"])?;
+//! assert!((result.value[[0]] - 0.349_012).abs() < 1e-6);
+//! assert_eq!(result.value[[1]], 0.0);
+//! assert_eq!(result.grad("pred").unwrap().shape(), [2, 3]);
+//! # Ok::<(), lossjit::Error>(())
+//! ```
+//!
+//! * [`losses`] has the built-in losses, those of `mxnet.gluon.loss`, and the trait [`Loss`], by which a loss of your
+//!   own is declared in the same way.
+//! * [`HybridBlock`] evaluates a loss: by an interpreter at first, as machine code once it is
+//!   [hybridized](HybridBlock::hybridize). [`Compiled`] is a handle for callers who call often.
+//! * [`View`] and [`ViewMut`] are arrays at the edge: memory with dtype, shape and strides, from slices or from any
+//!   ndarray array or view, never copied. [`inputs!`] names them.
+//! * Everything that can be wrong with a call is an [`Error`] that names the input, the axis and both numbers.
+//!
+//! # Gradients
+//!
+//! Every floating input that enters the arithmetic has a gradient. Without a head gradient it is that of the sum of the
+//! loss; with one, of `Σ loss · head`. Where no derivative exists: |x| has slope 0 at 0, max(x, 0) has slope 0 at 0, and
+//! of two equal operands of a maximum the left one has the slope.
+//!
+//! # Numbers
+//!
+//! Losses are computed in f32 or f64, the dtype of their floating inputs, which is one for all. Sums over an axis run in
+//! several lanes within a tile of 512 elements, and over tiles in f64. `exp`, `log`, `log1p`, `expm1` and `tanh` are
+//! within one unit in the last place.
+//!
+//! Results have the same bits for any number of threads, from run to run, and at every vector level of the processor.
+//! They may differ between layouts of memory, as sums then run in another order, and between versions.
+//!
+//! Formulas are rewritten by identities of the real numbers (`lossjit::simplify::RULES` lists them all and says which
+//! hold for floats exactly). For finite intermediate results this moves a value by rounding only, towards the better
+//! conditioned form. Elsewhere these are the rules:
+//!
+//! * A form that overflows may become one that does not: the naive softmax of a logit of 1e4 is finite.
+//! * `0 · x` is not taken to be 0 and `x − x` is not taken to be 0 where x can be infinite or NaN, unless a declaration
+//!   says so by `select`. A branch of a `select` that is not taken shows neither in the value nor in a gradient.
+//! * A NaN in an element that counts gives NaN. Where a factor is moved out of a sum of no elements, an infinite or NaN
+//!   factor gives NaN where the declared form gives 0.
+//! * Products of constants may be formed first, so that values near the largest float may overflow or not otherwise than
+//!   as declared.
+//!
+//! # Inside
+//!
+//! The stages are public, to be looked at: [`trace`] → [`simplify`](mod@simplify) → [`grad`](mod@grad) → [`nest`] →
+//! [`jit`], each a module with its own text form, and [`oracle`] has the interpreters that judge them. They change more
+//! often than the rest of the interface.
+
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
@@ -18,10 +78,20 @@ pub use error::{Error, Result};
 pub use grad::Wanted;
 pub use ir::Dtype;
 pub use losses::Loss;
-pub use runtime::{Compiled, HybridBlock, Inputs, ValueAndGrad, View, ViewMut};
+pub use runtime::{CacheStatistics, Compiled, HybridBlock, Inputs, ValueAndGrad, View, ViewMut};
 pub use trace::{Axis, Expr, Spec, Tracer};
 
 /// Inputs by name, from arrays or views: `inputs! { pred: &pred, label: &label }`.
+///
+/// ```
+/// use lossjit::{HybridBlock, inputs, losses::L1Loss};
+/// use ndarray::array;
+///
+/// let (pred, label) = (array![1.0f64, -2.0], array![0.0f64, 0.0]);
+/// let given = inputs! { pred: &pred, label: &label };
+/// assert_eq!(HybridBlock::new(L1Loss::new()).forward::<f64>(&given)?, array![1.0, 2.0].into_dyn());
+/// # Ok::<(), lossjit::Error>(())
+/// ```
 #[macro_export]
 macro_rules! inputs {
     ($($name:ident: $array:expr),* $(,)?) => {

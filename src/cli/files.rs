@@ -1,7 +1,7 @@
 //! Arrays in files: `.npy`, `.npz` and `.safetensors` are read, `.safetensors` is written.
 //!
 //! Files are not trusted. Whatever their bytes say, [`read`] returns an array or an error: it does not panic, and it reserves
-//! no memory that the file's size does not account for. Writing is all or nothing: see [`replace`].
+//! no memory that the file's size does not account for. Writing is all or nothing: see `replace.rs`.
 
 mod data;
 mod error;

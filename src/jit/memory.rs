@@ -129,14 +129,14 @@ impl Emitter<'_> {
                 _ => {
                     let found = self.get(index)?;
                     let one = if found.wide { self.b.ins().extractlane(found.value, lane as u8) } else { found.value };
-                    (self.to_i64(one), true)
+                    (self.widened(one), true)
                 }
             });
         }
         Ok(values)
     }
 
-    fn to_i64(&mut self, value: Value) -> Value {
+    fn widened(&mut self, value: Value) -> Value {
         if self.int == types::I64 { value } else { self.b.ins().sextend(types::I64, value) }
     }
 

@@ -14,8 +14,11 @@ pub struct Entry {
     pub inputs: &'static [&'static str],
     pub parameters: fn() -> Vec<Parameter>,
     /// The loss with these parameters set.
-    pub build: fn(&[(String, String)]) -> Result<Box<dyn Loss>>,
+    pub build: Build,
 }
+
+/// Makes a loss of parameters by name.
+pub type Build = fn(&[(String, String)]) -> Result<Box<dyn Loss>>;
 
 fn build<L: Loss + Configure + 'static>(settings: &[(String, String)]) -> Result<Box<dyn Loss>> {
     let mut loss = L::default();

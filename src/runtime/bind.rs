@@ -158,7 +158,7 @@ pub(super) fn reshape(shape: &[usize], strides: &[isize], wanted: &[usize]) -> O
         if left == 1 {
             (left, step) = runs.pop()?;
         }
-        if left % size != 0 {
+        if !left.is_multiple_of(size) {
             return None;
         }
         *stride = step;

@@ -197,7 +197,7 @@ impl<L: Loss> HybridBlock<L> {
         out: ViewMut<'v>,
         grads: [(&str, ViewMut<'v>); N],
     ) -> Result<()> {
-        self.into_buffers(inputs, Some(out), grads, false)
+        self.run_into(inputs, Some(out), grads, false)
     }
 
     /// [`backward`](Self::backward) into buffers; gradients by the names of their inputs. Once compiled, nothing is
@@ -208,10 +208,10 @@ impl<L: Loss> HybridBlock<L> {
         head: View,
         grads: [(&str, ViewMut<'v>); N],
     ) -> Result<()> {
-        self.into_buffers(&with_head(inputs, head)?, None, grads, true)
+        self.run_into(&with_head(inputs, head)?, None, grads, true)
     }
 
-    fn into_buffers<'v, const N: usize>(
+    fn run_into<'v, const N: usize>(
         &self,
         inputs: &Inputs,
         out: Option<ViewMut<'v>>,

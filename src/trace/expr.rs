@@ -69,8 +69,6 @@ unary! {
     sigmoid Sigmoid;
     /// log(1 + e^x).
     softplus Softplus;
-    /// ¬x.
-    not Not;
     /// An integer as a float.
     to_float Float;
 }
@@ -225,6 +223,14 @@ operator! {
     Sub sub Sub;
     Mul mul Mul;
     Div div Div;
+}
+
+/// ¬x of a condition.
+impl<'t> ops::Not for Expr<'t> {
+    type Output = Expr<'t>;
+    fn not(self) -> Expr<'t> {
+        self.tracer.add(Op::Point(Point::Not), &[self.id])
+    }
 }
 
 impl<'t> ops::Neg for Expr<'t> {
