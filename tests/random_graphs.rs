@@ -5,6 +5,7 @@ mod support;
 use lossjit::grad::{self, Wanted, grad_name};
 use lossjit::ir::{Kind, parse};
 use lossjit::oracle::graph::{Buffer, evaluate};
+use lossjit::oracle::nest;
 use lossjit::simplify::simplify;
 use lossjit::{Dtype, Error};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,9 +26,9 @@ const JUDGES: &[Judge] = &[
     Judge { name: "text reads back", check: text_reads_back, seeds: 1500, least: 1500 },
     Judge { name: "simplify keeps values", check: simplify_keeps_values, seeds: 1500, least: 1500 },
     Judge { name: "gradients are slopes", check: gradients_are_slopes, seeds: 1000, least: 2500 },
-    Judge { name: "machine code in f64", check: machine_f64, seeds: 1000, least: 1000 },
-    Judge { name: "machine code in f32", check: machine_f32, seeds: 1000, least: 1000 },
-    Judge { name: "machine code of gradients", check: machine_of_gradients, seeds: 500, least: 300 },
+    Judge { name: "nest and machine code in f64", check: machine_f64, seeds: 1000, least: 1000 },
+    Judge { name: "nest and machine code in f32", check: machine_f32, seeds: 1000, least: 1000 },
+    Judge { name: "nest and machine code of gradients", check: machine_of_gradients, seeds: 500, least: 300 },
 ];
 
 #[test]
@@ -89,12 +90,16 @@ fn machine_f32(case: &Case) -> Verdict {
     machine(case, Dtype::F32, 2e-5)
 }
 
-/// The graph interpreter against the machine code, for three layouts of memory.
+/// The graph interpreter, the nest interpreter and the machine code, for three layouts of memory.
 fn machine(case: &Case, real: Dtype, tolerance: f64) -> Verdict {
     let wanted = evaluate(&case.graph, &case.extents, &case.inputs).map_err(|e| e.to_string())?;
     for layout in 0..3 {
         let machine = Machine::new(case, real, layout).map_err(|e| e.to_string())?;
         let text = machine.nest.to_string();
+        if real == Dtype::F64 {
+            let nest = nest::evaluate(&machine.nest, &case.inputs).map_err(|e| format!("{e}\n{text}"))?;
+            agree(&wanted, &nest, tolerance).map_err(|problem| format!("layout {layout}, nest: {problem}\n{text}"))?;
+        }
         let found = machine.run(case)?;
         agree(&wanted, &found, tolerance).map_err(|problem| format!("layout {layout}: {problem}\n{text}"))?;
     }

@@ -3,22 +3,19 @@
 //! Lanes are 128-bit vectors, the widest that Cranelift has for this machine: 4 of f32, 2 of f64. A loop over lanes
 //! runs four vectors at a time where it folds, so that the additions overlap, then one at a time, then single elements.
 
-use super::kernel::{Code, Entry};
-use super::memory::{Regions, scratch_offsets};
-use super::{Binding, Kernel, target};
+use super::Binding;
+use super::compile::{Form, math_of};
+use super::memory::Regions;
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, Dtype, Fold, Id, Kind, Op, Point};
+use crate::ir::{AxisId, Dtype, Id, Op, Point};
 use crate::nest::{Nest, SlotId, Source, Step, TILE};
-use crate::vmath::{self, Function as Math};
+use crate::vmath::Function as Math;
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AbiParam, ConstantData, FuncRef, InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Type, Value,
-    types,
+    ConstantData, FuncRef, InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Type, Value, types,
 };
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use std::collections::{BTreeMap, HashMap};
 
 /// A value of one element, or of as many as there are lanes.
@@ -30,9 +27,9 @@ pub(super) struct Val {
 
 /// A fold that is running, without a slot.
 #[derive(Clone, Copy)]
-struct Running {
+pub(super) struct Running {
     /// f64 for sums, the loss's dtype for maxima.
-    total: Variable,
+    pub total: Variable,
 }
 
 pub(super) struct Emitter<'a> {
@@ -55,149 +52,13 @@ pub(super) struct Emitter<'a> {
     range: (Value, Value),
     at: HashMap<AxisId, Value>,
     env: HashMap<Id, Val>,
-    running: HashMap<Id, Running>,
+    pub(super) running: HashMap<Id, Running>,
     functions: BTreeMap<(Math, Form), FuncRef>,
     spare: StackSlot,
 }
 
-/// Which of the three tile functions.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Form {
-    Map,
-    MapSum,
-    Sum,
-}
-
-impl Form {
-    fn name(self) -> &'static str {
-        match self {
-            Form::Map => "map",
-            Form::MapSum => "map_sum",
-            Form::Sum => "sum",
-        }
-    }
-}
-
-/// Compiles a checked nest.
-pub fn compile(nest: Nest, binding: Binding) -> Result<Kernel> {
-    let (mut module, id, mut context, scratch) = build(&nest, &binding)?;
-    let fail = |e: &dyn std::fmt::Display| Error::internal("jit", e.to_string());
-    module.define_function(id, &mut context).map_err(|e| fail(&format!("{e:?}")))?;
-    let size = context.compiled_code().map_or(0, |code| code.code_buffer().len());
-    module.finalize_definitions().map_err(|e| fail(&e))?;
-    let address = module.get_finalized_function(id);
-    // SAFETY: the function was declared with the signature of `Entry` and lives as long as the module, which the
-    // kernel owns.
-    let entry = unsafe { std::mem::transmute::<*const u8, Entry>(address) };
-    Ok(Kernel { nest, binding, scratch, entry, code: Code::new(module, size) })
-}
-
-/// The code as Cranelift's text, before optimisation.
-pub fn clif(nest: &Nest, binding: &Binding) -> Result<String> {
-    let (module, _, context, _) = build(nest, binding)?;
-    let text = context.func.display().to_string();
-    // SAFETY: nothing was defined in the module, so nothing points into its memory.
-    unsafe { module.free_memory() };
-    Ok(text)
-}
-
-fn build(nest: &Nest, binding: &Binding) -> Result<(JITModule, FuncId, Context, usize)> {
-    let fits = |size: usize| i64::try_from(size).is_ok() && (binding.real == Dtype::F64 || size <= i32::MAX as usize);
-    if let Some(axis) = nest.extents.iter().position(|&size| !fits(size)) {
-        let problem = format!("axis {} is too long for {}", nest.graph.axes[axis], binding.real);
-        return Err(Error::Declaration { loss: nest.graph.name.clone(), problem });
-    }
-    let (offsets, scratch) = scratch_offsets(nest, binding.real)?;
-    let mut builder = JITBuilder::with_isa(target::host()?, default_libcall_names());
-    let wanted = functions(nest);
-    for &(math, form) in &wanted {
-        builder.symbol(symbol(math, form, binding.real), address(math, form, binding.real)?);
-    }
-    let mut module = JITModule::new(builder);
-    let fail = |e: cranelift_module::ModuleError| Error::internal("jit", e.to_string());
-    let mut context = module.make_context();
-    let pointer = AbiParam::new(types::I64);
-    context.func.signature = module.make_signature();
-    context.func.signature.params = vec![pointer; 4];
-    context.func.signature.returns = vec![AbiParam::new(types::I32)];
-    let id = module.declare_function("kernel", Linkage::Export, &context.func.signature).map_err(fail)?;
-    let real = if binding.real == Dtype::F32 { types::F32 } else { types::F64 };
-    let mut refs = BTreeMap::new();
-    for &(math, form) in &wanted {
-        let mut signature = module.make_signature();
-        signature.params = [types::I64, types::I64, types::I64, real, real].map(AbiParam::new).to_vec();
-        signature.returns = vec![AbiParam::new(types::F64)];
-        let name = symbol(math, form, binding.real);
-        let function = module.declare_function(&name, Linkage::Import, &signature).map_err(fail)?;
-        refs.insert((math, form), module.declare_func_in_func(function, &mut context.func));
-    }
-    let mut frontend = FunctionBuilderContext::new();
-    let config = module.target_config();
-    Emitter::new(nest, binding, &mut context, &mut frontend, refs, offsets).function(config)?;
-    Ok((module, id, context, scratch))
-}
-
-fn symbol(math: Math, form: Form, real: Dtype) -> String {
-    format!("vmath.{math:?}.{}.{real}", form.name()).to_lowercase()
-}
-
-fn address(math: Math, form: Form, real: Dtype) -> Result<*const u8> {
-    macro_rules! pick {
-        ($entry:expr) => {{
-            let entry = $entry.map_err(Error::Machine)?;
-            match form {
-                Form::Map => entry.map as *const u8,
-                Form::MapSum => entry.map_sum as *const u8,
-                Form::Sum => entry.sum as *const u8,
-            }
-        }};
-    }
-    Ok(match real {
-        Dtype::F32 => pick!(vmath::entry::<f32>(math)),
-        _ => pick!(vmath::entry::<f64>(math)),
-    })
-}
-
-fn math_of(point: Point) -> Option<Math> {
-    match point {
-        Point::Exp => Some(Math::Exp),
-        Point::Log => Some(Math::Log),
-        Point::Log1p => Some(Math::Log1p),
-        Point::Expm1 => Some(Math::Expm1),
-        Point::Tanh => Some(Math::Tanh),
-        _ => None,
-    }
-}
-
-/// The tile functions that a nest calls.
-fn functions(nest: &Nest) -> Vec<(Math, Form)> {
-    fn visit(nest: &Nest, body: &[Step], found: &mut Vec<(Math, Form)>) {
-        for step in body {
-            let value = match step {
-                Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } => {
-                    visit(nest, body, found);
-                    continue;
-                }
-                Step::Let(value) | Step::Call { value, .. } => *value,
-                _ => continue,
-            };
-            let form = match step {
-                Step::Call { into: None, .. } => Form::Sum,
-                Step::Call { sum: Some(_), .. } => Form::MapSum,
-                _ => Form::Map,
-            };
-            found.extend(nest.graph.as_point(value).and_then(|(p, _)| math_of(p)).map(|math| (math, form)));
-        }
-    }
-    let mut found = vec![];
-    visit(nest, &nest.body, &mut found);
-    found.sort();
-    found.dedup();
-    found
-}
-
 impl<'a> Emitter<'a> {
-    fn new(
+    pub(super) fn new(
         nest: &'a Nest,
         binding: &'a Binding,
         context: &'a mut Context,
@@ -247,7 +108,7 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn function(mut self, config: cranelift_codegen::isa::TargetFrontendConfig) -> Result<()> {
+    pub(super) fn function(mut self, config: cranelift_codegen::isa::TargetFrontendConfig) -> Result<()> {
         let nest = self.nest;
         self.body(&nest.body)?;
         let status = self.b.use_var(self.status);
@@ -305,7 +166,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// A loop: the body for `first`, `first + step`, … below `last`. What the body computes ends with it.
-    fn counted(
+    pub(super) fn counted(
         &mut self,
         first: Value,
         last: Value,
@@ -432,106 +293,6 @@ impl<'a> Emitter<'a> {
             self.add_to_total(fold, value);
         }
         Ok(end)
-    }
-
-    fn neutral(&self, fold: Id) -> f64 {
-        if self.is_sum(fold) { 0.0 } else { f64::NEG_INFINITY }
-    }
-
-    fn is_sum(&self, fold: Id) -> bool {
-        matches!(self.nest.graph.as_fold(fold), Some((Fold::Sum, ..)))
-    }
-
-    fn combine(&mut self, fold: Id, a: Value, b: Value) -> Value {
-        if self.is_sum(fold) { self.b.ins().fadd(a, b) } else { self.b.ins().fmax(a, b) }
-    }
-
-    /// The fold of a vector's lanes.
-    fn across(&mut self, fold: Id, vector: Value) -> Value {
-        if self.lanes == 1 {
-            return vector;
-        }
-        let lanes: Vec<Value> = (0..self.lanes).map(|i| self.b.ins().extractlane(vector, i as u8)).collect();
-        let mut lanes = lanes;
-        while lanes.len() > 1 {
-            let half = lanes.len() / 2;
-            lanes = (0..half).map(|i| self.combine(fold, lanes[i], lanes[i + half])).collect();
-        }
-        lanes[0]
-    }
-
-    /// Takes one element's worth of a fold into its total.
-    fn add_to_total(&mut self, fold: Id, value: Value) {
-        let total = self.running[&fold].total;
-        let known = self.b.use_var(total);
-        let value =
-            if self.is_sum(fold) && self.real == types::F32 { self.b.ins().fpromote(types::F64, value) } else { value };
-        let sum = self.combine(fold, known, value);
-        self.b.def_var(total, sum);
-    }
-
-    fn start(&mut self, fold: Id, slot: Option<SlotId>) -> Result<()> {
-        let neutral = self.neutral(fold);
-        let sum = self.is_sum(fold);
-        if let Some(slot) = slot {
-            return self.fill(slot, neutral, sum);
-        }
-        let total = self.b.declare_var(if sum { types::F64 } else { self.real });
-        let value = if sum { self.b.ins().f64const(neutral) } else { self.float_const(neutral, false) };
-        self.b.def_var(total, value);
-        self.running.insert(fold, Running { total });
-        Ok(())
-    }
-
-    /// Sets every element of the part of a slot that the open loops fix.
-    fn fill(&mut self, slot: SlotId, neutral: f64, sum: bool) -> Result<()> {
-        let axes = &self.nest.slots[slot].axes;
-        let open = axes.iter().filter(|a| !self.is_open(**a)).map(|a| self.nest.extents[a.index()] as i64);
-        let count = open.product::<i64>();
-        let (address, region) = self.slot_address(slot)?;
-        let value = if sum { self.b.ins().f64const(neutral) } else { self.float_const(neutral, false) };
-        let size = i64::from(self.b.func.dfg.value_type(value).bytes());
-        let (first, last) = (self.b.ins().iconst(types::I64, 0), self.b.ins().iconst(types::I64, count));
-        self.counted(first, last, 1, |e, index| {
-            let step = e.b.ins().imul_imm_s(index, size);
-            let at = e.b.ins().iadd(address, step);
-            let flags = e.regions.flags(region);
-            e.b.ins().store(flags, value, at, 0);
-            Ok(())
-        })?;
-        Ok(())
-    }
-
-    fn fold(&mut self, fold: Id, slot: Option<SlotId>) -> Result<()> {
-        let (kind, _, body) = self.nest.graph.as_fold(fold).expect("checked");
-        let val = self.get(body)?;
-        let wide = self.lanes > 1;
-        let value = self.widen(val, Kind::Float, wide);
-        let Some(slot) = slot else {
-            if self.lane_axis.is_some() {
-                let part = self.running[&fold].total;
-                let known = self.b.use_var(part);
-                let sum = self.combine(fold, known, value);
-                self.b.def_var(part, sum);
-            } else {
-                self.add_to_total(fold, value);
-            }
-            return Ok(());
-        };
-        let (address, region) = self.slot_address(slot)?;
-        if kind == Fold::Sum {
-            let known = self.load_sums(address, wide);
-            let more = self.widen_sums(value, wide);
-            let sums: Vec<Value> = known.into_iter().zip(more).map(|(a, b)| self.b.ins().fadd(a, b)).collect();
-            self.store_sums(&sums, address);
-        } else {
-            let flags = self.regions.flags(region);
-            let ty = self.b.func.dfg.value_type(value);
-            let known = self.b.ins().load(ty, flags, address, 0);
-            let top = self.b.ins().fmax(known, value);
-            self.b.ins().store(flags, top, address, 0);
-        }
-        Ok(())
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -3,13 +3,15 @@
 //! The code trusts what [`nest::check`](crate::nest::check) has shown of the nest and what `runtime` has shown of the
 //! buffers; what neither can know, indices computed from data, it checks itself.
 
+mod compile;
 mod emit;
+mod folds;
 mod kernel;
 mod memory;
 mod ops;
 mod target;
 
-pub use emit::{clif, compile};
+pub use compile::{clif, compile};
 pub use kernel::{Kernel, Status};
 
 use crate::ir::Dtype;

@@ -78,7 +78,7 @@ pub enum Step {
     },
     /// Computes a value from its arguments, which are at hand.
     Let(Id),
-    /// Begins a fold; where it has a slot, every element of it.
+    /// Begins a fold; where it has a slot, every element of it at the open loops' indices.
     Start {
         fold: Id,
         slot: Option<SlotId>,

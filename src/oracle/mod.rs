@@ -1,3 +1,4 @@
 //! Slow evaluators that define what each stage's result means. They share no code with the stages they judge.
 
 pub mod graph;
+pub mod nest;

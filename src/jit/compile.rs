@@ -1,0 +1,152 @@
+//! Compile: a module for one kernel, with the functions that it calls.
+
+use super::emit::Emitter;
+use super::kernel::{Code, Entry};
+use super::memory::scratch_offsets;
+use super::{Binding, Kernel, target};
+use crate::error::{Error, Result};
+use crate::ir::{Dtype, Point};
+use crate::nest::{Nest, Step};
+use crate::vmath::{self, Function as Math};
+use cranelift_codegen::Context;
+use cranelift_codegen::ir::{AbiParam, types};
+use cranelift_frontend::FunctionBuilderContext;
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
+use std::collections::BTreeMap;
+
+/// Which of the three tile functions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Form {
+    Map,
+    MapSum,
+    Sum,
+}
+
+impl Form {
+    fn name(self) -> &'static str {
+        match self {
+            Form::Map => "map",
+            Form::MapSum => "map_sum",
+            Form::Sum => "sum",
+        }
+    }
+}
+
+/// Compiles a checked nest.
+pub fn compile(nest: Nest, binding: Binding) -> Result<Kernel> {
+    let (mut module, id, mut context, scratch) = build(&nest, &binding)?;
+    let fail = |e: &dyn std::fmt::Display| Error::internal("jit", e.to_string());
+    module.define_function(id, &mut context).map_err(|e| fail(&format!("{e:?}")))?;
+    let size = context.compiled_code().map_or(0, |code| code.code_buffer().len());
+    module.finalize_definitions().map_err(|e| fail(&e))?;
+    let address = module.get_finalized_function(id);
+    // SAFETY: the function was declared with the signature of `Entry` and lives as long as the module, which the
+    // kernel owns.
+    let entry = unsafe { std::mem::transmute::<*const u8, Entry>(address) };
+    Ok(Kernel { nest, binding, scratch, entry, code: Code::new(module, size) })
+}
+
+/// The code as Cranelift's text, before optimisation.
+pub fn clif(nest: &Nest, binding: &Binding) -> Result<String> {
+    let (module, _, context, _) = build(nest, binding)?;
+    let text = context.func.display().to_string();
+    // SAFETY: nothing was defined in the module, so nothing points into its memory.
+    unsafe { module.free_memory() };
+    Ok(text)
+}
+
+fn build(nest: &Nest, binding: &Binding) -> Result<(JITModule, FuncId, Context, usize)> {
+    let fits = |size: usize| i64::try_from(size).is_ok() && (binding.real == Dtype::F64 || size <= i32::MAX as usize);
+    if let Some(axis) = nest.extents.iter().position(|&size| !fits(size)) {
+        let problem = format!("axis {} is too long for {}", nest.graph.axes[axis], binding.real);
+        return Err(Error::Declaration { loss: nest.graph.name.clone(), problem });
+    }
+    let (offsets, scratch) = scratch_offsets(nest, binding.real)?;
+    let mut builder = JITBuilder::with_isa(target::host()?, default_libcall_names());
+    let wanted = functions(nest);
+    for &(math, form) in &wanted {
+        builder.symbol(symbol(math, form, binding.real), address(math, form, binding.real)?);
+    }
+    let mut module = JITModule::new(builder);
+    let fail = |e: cranelift_module::ModuleError| Error::internal("jit", e.to_string());
+    let mut context = module.make_context();
+    let pointer = AbiParam::new(types::I64);
+    context.func.signature = module.make_signature();
+    context.func.signature.params = vec![pointer; 4];
+    context.func.signature.returns = vec![AbiParam::new(types::I32)];
+    let id = module.declare_function("kernel", Linkage::Export, &context.func.signature).map_err(fail)?;
+    let real = if binding.real == Dtype::F32 { types::F32 } else { types::F64 };
+    let mut refs = BTreeMap::new();
+    for &(math, form) in &wanted {
+        let mut signature = module.make_signature();
+        signature.params = [types::I64, types::I64, types::I64, real, real].map(AbiParam::new).to_vec();
+        signature.returns = vec![AbiParam::new(types::F64)];
+        let name = symbol(math, form, binding.real);
+        let function = module.declare_function(&name, Linkage::Import, &signature).map_err(fail)?;
+        refs.insert((math, form), module.declare_func_in_func(function, &mut context.func));
+    }
+    let mut frontend = FunctionBuilderContext::new();
+    let config = module.target_config();
+    Emitter::new(nest, binding, &mut context, &mut frontend, refs, offsets).function(config)?;
+    Ok((module, id, context, scratch))
+}
+
+fn symbol(math: Math, form: Form, real: Dtype) -> String {
+    format!("vmath.{math:?}.{}.{real}", form.name()).to_lowercase()
+}
+
+fn address(math: Math, form: Form, real: Dtype) -> Result<*const u8> {
+    macro_rules! pick {
+        ($entry:expr) => {{
+            let entry = $entry.map_err(Error::Machine)?;
+            match form {
+                Form::Map => entry.map as *const u8,
+                Form::MapSum => entry.map_sum as *const u8,
+                Form::Sum => entry.sum as *const u8,
+            }
+        }};
+    }
+    Ok(match real {
+        Dtype::F32 => pick!(vmath::entry::<f32>(math)),
+        _ => pick!(vmath::entry::<f64>(math)),
+    })
+}
+
+pub(super) fn math_of(point: Point) -> Option<Math> {
+    match point {
+        Point::Exp => Some(Math::Exp),
+        Point::Log => Some(Math::Log),
+        Point::Log1p => Some(Math::Log1p),
+        Point::Expm1 => Some(Math::Expm1),
+        Point::Tanh => Some(Math::Tanh),
+        _ => None,
+    }
+}
+
+/// The tile functions that a nest calls.
+fn functions(nest: &Nest) -> Vec<(Math, Form)> {
+    fn visit(nest: &Nest, body: &[Step], found: &mut Vec<(Math, Form)>) {
+        for step in body {
+            let value = match step {
+                Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } => {
+                    visit(nest, body, found);
+                    continue;
+                }
+                Step::Let(value) | Step::Call { value, .. } => *value,
+                _ => continue,
+            };
+            let form = match step {
+                Step::Call { into: None, .. } => Form::Sum,
+                Step::Call { sum: Some(_), .. } => Form::MapSum,
+                _ => Form::Map,
+            };
+            found.extend(nest.graph.as_point(value).and_then(|(p, _)| math_of(p)).map(|math| (math, form)));
+        }
+    }
+    let mut found = vec![];
+    visit(nest, &nest.body, &mut found);
+    found.sort();
+    found.dedup();
+    found
+}

@@ -1,0 +1,109 @@
+//! Folds: where they start, what a step takes in, how lanes and tiles come together. Sums over tiles are in f64.
+
+use super::emit::{Emitter, Running};
+use crate::error::Result;
+use crate::ir::{Fold, Id, Kind};
+use crate::nest::SlotId;
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+
+impl Emitter<'_> {
+    pub(super) fn neutral(&self, fold: Id) -> f64 {
+        if self.is_sum(fold) { 0.0 } else { f64::NEG_INFINITY }
+    }
+
+    pub(super) fn is_sum(&self, fold: Id) -> bool {
+        matches!(self.nest.graph.as_fold(fold), Some((Fold::Sum, ..)))
+    }
+
+    pub(super) fn combine(&mut self, fold: Id, a: Value, b: Value) -> Value {
+        if self.is_sum(fold) { self.b.ins().fadd(a, b) } else { self.b.ins().fmax(a, b) }
+    }
+
+    /// The fold of a vector's lanes.
+    pub(super) fn across(&mut self, fold: Id, vector: Value) -> Value {
+        if self.lanes == 1 {
+            return vector;
+        }
+        let lanes: Vec<Value> = (0..self.lanes).map(|i| self.b.ins().extractlane(vector, i as u8)).collect();
+        let mut lanes = lanes;
+        while lanes.len() > 1 {
+            let half = lanes.len() / 2;
+            lanes = (0..half).map(|i| self.combine(fold, lanes[i], lanes[i + half])).collect();
+        }
+        lanes[0]
+    }
+
+    /// Takes one element's worth of a fold into its total.
+    pub(super) fn add_to_total(&mut self, fold: Id, value: Value) {
+        let total = self.running[&fold].total;
+        let known = self.b.use_var(total);
+        let value =
+            if self.is_sum(fold) && self.real == types::F32 { self.b.ins().fpromote(types::F64, value) } else { value };
+        let sum = self.combine(fold, known, value);
+        self.b.def_var(total, sum);
+    }
+
+    pub(super) fn start(&mut self, fold: Id, slot: Option<SlotId>) -> Result<()> {
+        let neutral = self.neutral(fold);
+        let sum = self.is_sum(fold);
+        if let Some(slot) = slot {
+            return self.fill(slot, neutral, sum);
+        }
+        let total = self.b.declare_var(if sum { types::F64 } else { self.real });
+        let value = if sum { self.b.ins().f64const(neutral) } else { self.float_const(neutral, false) };
+        self.b.def_var(total, value);
+        self.running.insert(fold, Running { total });
+        Ok(())
+    }
+
+    /// Sets every element of the part of a slot that the open loops fix.
+    fn fill(&mut self, slot: SlotId, neutral: f64, sum: bool) -> Result<()> {
+        let axes = &self.nest.slots[slot].axes;
+        let open = axes.iter().filter(|a| !self.is_open(**a)).map(|a| self.nest.extents[a.index()] as i64);
+        let count = open.product::<i64>();
+        let (address, region) = self.slot_address(slot)?;
+        let value = if sum { self.b.ins().f64const(neutral) } else { self.float_const(neutral, false) };
+        let size = i64::from(self.b.func.dfg.value_type(value).bytes());
+        let (first, last) = (self.b.ins().iconst(types::I64, 0), self.b.ins().iconst(types::I64, count));
+        self.counted(first, last, 1, |e, index| {
+            let step = e.b.ins().imul_imm_s(index, size);
+            let at = e.b.ins().iadd(address, step);
+            let flags = e.regions.flags(region);
+            e.b.ins().store(flags, value, at, 0);
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    pub(super) fn fold(&mut self, fold: Id, slot: Option<SlotId>) -> Result<()> {
+        let (kind, _, body) = self.nest.graph.as_fold(fold).expect("checked");
+        let val = self.get(body)?;
+        let wide = self.lanes > 1;
+        let value = self.widen(val, Kind::Float, wide);
+        let Some(slot) = slot else {
+            if self.lane_axis.is_some() {
+                let part = self.running[&fold].total;
+                let known = self.b.use_var(part);
+                let sum = self.combine(fold, known, value);
+                self.b.def_var(part, sum);
+            } else {
+                self.add_to_total(fold, value);
+            }
+            return Ok(());
+        };
+        let (address, region) = self.slot_address(slot)?;
+        if kind == Fold::Sum {
+            let known = self.load_sums(address, wide);
+            let more = self.widen_sums(value, wide);
+            let sums: Vec<Value> = known.into_iter().zip(more).map(|(a, b)| self.b.ins().fadd(a, b)).collect();
+            self.store_sums(&sums, address);
+        } else {
+            let flags = self.regions.flags(region);
+            let ty = self.b.func.dfg.value_type(value);
+            let known = self.b.ins().load(ty, flags, address, 0);
+            let top = self.b.ins().fmax(known, value);
+            self.b.ins().store(flags, top, address, 0);
+        }
+        Ok(())
+    }
+}
