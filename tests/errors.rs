@@ -73,6 +73,26 @@ fn shapes() {
 }
 
 #[test]
+fn shapes_of_pairs() {
+    let x = zeros(4, 3);
+    assert_refused!(
+        CosineEmbeddingLoss::new(),
+        {input1: x, input2: zeros(4, 2), label: array![1i32, 1, 1, 1]},
+        NONE,
+        "input2: shape [4, 2] does not fit: [4, 3] is needed, as in input1"
+    );
+    assert_refused!(
+        CosineEmbeddingLoss::new(),
+        {input1: x, input2: x, label: array![1i32, 1, 1]},
+        NONE,
+        "label: shape [3] has 3 elements, but 4 are needed, for shape [4]"
+    );
+    assert_refused!(SDMLLoss::new(), {x1: x, x2: zeros(3, 3)}, NONE, "x2: axis j has 3 elements, but x1 has 4");
+    assert_refused!(SDMLLoss::new(), {x1: x, x2: zeros(4, 2)}, NONE, "x2: axis d has 2 elements, but x1 has 3");
+    assert_refused!(KLDivLoss::new(), {pred: x, label: zeros(3, 4)}, NONE, "label: axis n has 3 elements, but pred has 4");
+}
+
+#[test]
 fn axes() {
     let x = zeros(4, 3);
     assert_refused!(
@@ -109,8 +129,21 @@ fn classes() {
 #[test]
 fn parameters() {
     let x = zeros(2, 3);
-    assert_refused!(HuberLoss::new().rho(0.0), {pred: x, label: x}, NONE, "HuberLoss: rho = 0: must be positive and finite");
-    assert_refused!(HuberLoss::new().rho(f64::NAN), {pred: x, label: x}, NONE, "HuberLoss: rho = NaN: must be positive and finite");
+    assert_refused!(HuberLoss::new().rho(0.0), {pred: x, label: x}, NONE, "huber: rho = 0: must be positive and finite");
+    assert_refused!(HuberLoss::new().rho(f64::NAN), {pred: x, label: x}, NONE, "huber: rho = NaN: must be positive and finite");
+    assert_refused!(
+        L1Loss::new().weight(Some(f64::INFINITY)),
+        {pred: x, label: x},
+        NONE,
+        "l1: weight = inf: must be finite"
+    );
+    assert_refused!(HingeLoss::new().margin(f64::NAN), {pred: x, label: x}, NONE, "hinge: margin = NaN: must be finite");
+    assert_refused!(
+        SDMLLoss::new().smoothing_parameter(1.0),
+        {x1: x, x2: x},
+        NONE,
+        "sdml: smoothing_parameter = 1: must be 0 or more, and less than 1"
+    );
 }
 
 /// A handle is for the buffers that it was compiled for, and says which one is not that.

@@ -129,9 +129,11 @@ enum Values {
     Unit,
     /// Whole numbers below 3.
     Class,
+    /// −1, 0 or 1.
+    Sign,
 }
 
-use Values::{Any, Class, Unit};
+use Values::{Any, Class, Sign, Unit};
 
 const CALLS: &[Call] = &[
     Call {
@@ -184,6 +186,71 @@ const CALLS: &[Call] = &[
         settings: &[("sparse_label", "false"), ("axis", "0"), ("batch_axis", "1")],
         inputs: &[("pred", &[3, 4], Any), ("label", &[3, 4], Unit), ("sample_weight", &[1, 4], Any)],
     },
+    Call {
+        loss: "KLDivLoss",
+        settings: &[("batch_axis", "1")],
+        inputs: &[("pred", &[3, 4], Any), ("label", &[3, 4], Unit), ("sample_weight", &[1, 4], Any)],
+    },
+    Call {
+        loss: "KLDivLoss",
+        settings: &[("from_logits", "false"), ("axis", "0")],
+        inputs: &[("pred", &[3, 4], Any), ("label", &[3, 4], Unit)],
+    },
+    Call {
+        loss: "HingeLoss",
+        settings: &[("margin", "0.5")],
+        inputs: &[("pred", &[3, 4], Any), ("label", &[3, 4], Any), ("sample_weight", &[3, 1], Any)],
+    },
+    Call {
+        loss: "SquaredHingeLoss",
+        settings: &[],
+        inputs: &[("pred", &[3, 4], Any), ("label", &[3, 4], Any), ("sample_weight", &[3, 1], Any)],
+    },
+    Call {
+        loss: "LogisticLoss",
+        settings: &[("label_format", "signed")],
+        inputs: &[("pred", &[3, 4], Any), ("label", &[3, 4], Any), ("sample_weight", &[3, 1], Any)],
+    },
+    Call {
+        loss: "LogisticLoss",
+        settings: &[("label_format", "binary")],
+        inputs: &[("pred", &[3, 4], Any), ("label", &[3, 4], Unit)],
+    },
+    Call {
+        loss: "TripletLoss",
+        settings: &[("margin", "2")],
+        inputs: &[
+            ("pred", &[3, 4], Any),
+            ("positive", &[3, 4], Any),
+            ("negative", &[4, 3], Any),
+            ("sample_weight", &[3], Any),
+        ],
+    },
+    Call {
+        loss: "PoissonNLLLoss",
+        settings: &[("compute_full", "true")],
+        inputs: &[("pred", &[3, 4], Any), ("target", &[3, 4], Any), ("sample_weight", &[4], Any)],
+    },
+    Call {
+        loss: "PoissonNLLLoss",
+        settings: &[("from_logits", "false"), ("epsilon", "0.1")],
+        inputs: &[("pred", &[3, 4], Unit), ("target", &[3, 4], Any)],
+    },
+    Call {
+        loss: "CosineEmbeddingLoss",
+        settings: &[("margin", "0.1")],
+        inputs: &[
+            ("input1", &[2, 3, 4], Any),
+            ("input2", &[2, 3, 4], Any),
+            ("label", &[6], Sign),
+            ("sample_weight", &[6], Any),
+        ],
+    },
+    Call {
+        loss: "SDMLLoss",
+        settings: &[("weight", "2")],
+        inputs: &[("x1", &[4, 3], Any), ("x2", &[4, 3], Any), ("sample_weight", &[4], Any)],
+    },
 ];
 
 fn values(rng: &mut fastrand::Rng, shape: &[usize], values: Values) -> ArrayD<f64> {
@@ -191,6 +258,7 @@ fn values(rng: &mut fastrand::Rng, shape: &[usize], values: Values) -> ArrayD<f6
         Any => rng.f64() * 4.0 - 2.0,
         Unit => rng.f64() * 0.8 + 0.1,
         Class => rng.usize(..3) as f64,
+        Sign => rng.usize(..3) as f64 - 1.0,
     })
 }
 
@@ -213,7 +281,7 @@ fn every_loss_and_input() {
         let given = named(&inputs);
         let shape = block.forward::<f64>(&views(&given)).unwrap().shape().to_vec();
         let head = values(&mut rng, &shape, Any);
-        let wrt: Vec<_> = call.inputs.iter().filter(|i| !matches!(i.2, Class)).map(|i| i.0).collect();
+        let wrt: Vec<_> = call.inputs.iter().filter(|i| !matches!(i.2, Class | Sign)).map(|i| i.0).collect();
         let found = block.value_and_grad_with_head::<f64>(&views(&given), View::from(&head), &wrt).unwrap();
         for (place, (name, ..)) in call.inputs.iter().enumerate() {
             let Some(slopes) = found.grad(name) else { continue };

@@ -90,3 +90,55 @@ fn softmax_cross_entropy_axis() {
     let inputs = [f32("pred", &[8, 21, 600]), Spec::new("label", Dtype::I64, &[8, 600])];
     snapshot("softmax_cross_entropy.axis", &SoftmaxCELoss::new().axis(1), &inputs, &["pred"]);
 }
+
+#[test]
+fn kl_div() {
+    let inputs = [f32("pred", &[64, 1000]), f32("label", &[64, 1000])];
+    snapshot("kl_div", &KLDivLoss::new(), &inputs, &["pred"]);
+}
+
+#[test]
+fn kl_div_from_scores() {
+    let inputs = [f32("pred", &[64, 1000]), f32("label", &[64, 1000])];
+    snapshot("kl_div.from_scores", &KLDivLoss::new().from_logits(false), &inputs, &["pred", "label"]);
+}
+
+#[test]
+fn hinge() {
+    snapshot("hinge", &HingeLoss::new(), &[f32("pred", &[64, 1000]), f32("label", &[64, 1000])], &["pred"]);
+}
+
+#[test]
+fn squared_hinge() {
+    let inputs = [f32("pred", &[64, 1000]), f32("label", &[64, 1000])];
+    snapshot("squared_hinge", &SquaredHingeLoss::new(), &inputs, &["pred"]);
+}
+
+#[test]
+fn logistic() {
+    snapshot("logistic", &LogisticLoss::new(), &[f32("pred", &[64, 1000]), f32("label", &[64, 1000])], &["pred"]);
+}
+
+#[test]
+fn triplet() {
+    let inputs = [f32("pred", &[64, 100]), f32("positive", &[64, 100]), f32("negative", &[64, 100])];
+    snapshot("triplet", &TripletLoss::new(), &inputs, &["pred", "positive", "negative"]);
+}
+
+#[test]
+fn poisson_nll() {
+    let inputs = [f32("pred", &[64, 1000]), f32("target", &[64, 1000])];
+    snapshot("poisson_nll", &PoissonNLLLoss::new().compute_full(true), &inputs, &["pred"]);
+}
+
+#[test]
+fn cosine_embedding() {
+    let inputs = [f32("input1", &[64, 100]), f32("input2", &[64, 100]), Spec::new("label", Dtype::I32, &[64])];
+    snapshot("cosine_embedding", &CosineEmbeddingLoss::new(), &inputs, &["input1", "input2"]);
+}
+
+/// Every row against every other: two names for the axis of the batch.
+#[test]
+fn sdml() {
+    snapshot("sdml", &SDMLLoss::new(), &[f32("x1", &[64, 100]), f32("x2", &[64, 100])], &["x1", "x2"]);
+}

@@ -2,8 +2,8 @@
 
 use super::Loss;
 use super::parameters::parameters;
-use super::tail::{mean, pred_and_label, weigh};
-use crate::error::{Error, Result};
+use super::tail::{mean, pred_and_label, unusable, weigh};
+use crate::error::Result;
 use crate::trace::{Expr, Tracer};
 
 parameters! {
@@ -53,12 +53,7 @@ impl Loss for HuberLoss {
     fn declare<'t>(&self, t: &'t Tracer) -> Result<Expr<'t>> {
         let rho = self.rho;
         if !(rho > 0.0 && rho.is_finite()) {
-            return Err(Error::Parameter {
-                loss: "HuberLoss".into(),
-                parameter: "rho".into(),
-                value: rho.to_string(),
-                problem: "must be positive and finite".into(),
-            });
+            return Err(unusable(t.name(), "rho", rho, "must be positive and finite"));
         }
         let (axes, pred, label) = pred_and_label(t, self.batch_axis)?;
         let a = (label - pred).abs();

@@ -1,22 +1,38 @@
 //! The losses: one file each, the textbook formula and nothing else. What makes them stable and fast is the compiler's
 //! work.
 
+mod cosine_embedding;
+mod hinge;
 mod huber;
+mod kl_div;
 mod l1;
 mod l2;
+mod logistic;
 mod parameters;
+mod poisson_nll;
 mod registry;
+mod sdml;
 mod sigmoid_bce;
 mod softmax_ce;
+mod squared_hinge;
 mod tail;
+mod triplet;
 
+pub use cosine_embedding::CosineEmbeddingLoss;
+pub use hinge::HingeLoss;
 pub use huber::HuberLoss;
+pub use kl_div::KLDivLoss;
 pub use l1::L1Loss;
 pub use l2::L2Loss;
+pub use logistic::{LabelFormat, LogisticLoss};
 pub use parameters::{Configure, Parameter};
+pub use poisson_nll::PoissonNLLLoss;
 pub use registry::{Entry, LOSSES, find};
+pub use sdml::SDMLLoss;
 pub use sigmoid_bce::SigmoidBinaryCrossEntropyLoss;
 pub use softmax_ce::SoftmaxCrossEntropyLoss;
+pub use squared_hinge::SquaredHingeLoss;
+pub use triplet::TripletLoss;
 
 /// The name under which `mxnet.gluon.loss` also has [`SoftmaxCrossEntropyLoss`].
 pub type SoftmaxCELoss = SoftmaxCrossEntropyLoss;

@@ -145,3 +145,25 @@ macro_rules! parameters {
     };
 }
 pub(super) use parameters;
+
+/// Parameters that are one of a few words.
+macro_rules! words {
+    ($(#[$doc:meta])* pub enum $name:ident: $expected:literal { $($(#[$word_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum $name { $($(#[$word_doc])* $variant,)* }
+
+        impl $crate::losses::parameters::Value for $name {
+            const EXPECTED: &'static str = $expected;
+
+            fn read(text: &str) -> Option<Self> {
+                [$(($word, Self::$variant)),*].into_iter().find(|(word, _)| text.eq_ignore_ascii_case(word)).map(|(_, v)| v)
+            }
+
+            fn write(&self) -> String {
+                match self { $(Self::$variant => $word.into()),* }
+            }
+        }
+    };
+}
+pub(super) use words;

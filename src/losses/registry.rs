@@ -1,7 +1,8 @@
 //! The table of the built-in losses, by name.
 
 use super::{
-    Configure, HuberLoss, L1Loss, L2Loss, Loss, Parameter, SigmoidBinaryCrossEntropyLoss, SoftmaxCrossEntropyLoss,
+    Configure, CosineEmbeddingLoss, HingeLoss, HuberLoss, KLDivLoss, L1Loss, L2Loss, LogisticLoss, Loss, Parameter,
+    PoissonNLLLoss, SDMLLoss, SigmoidBinaryCrossEntropyLoss, SoftmaxCrossEntropyLoss, SquaredHingeLoss, TripletLoss,
 };
 use crate::error::Result;
 
@@ -44,7 +45,15 @@ losses! {
     L1Loss () ["pred", "label", "sample_weight?"];
     SigmoidBinaryCrossEntropyLoss ("SigmoidBCELoss") ["pred", "label", "sample_weight?", "pos_weight?"];
     SoftmaxCrossEntropyLoss ("SoftmaxCELoss") ["pred", "label", "sample_weight?"];
+    KLDivLoss () ["pred", "label", "sample_weight?"];
     HuberLoss () ["pred", "label", "sample_weight?"];
+    HingeLoss () ["pred", "label", "sample_weight?"];
+    SquaredHingeLoss () ["pred", "label", "sample_weight?"];
+    LogisticLoss () ["pred", "label", "sample_weight?"];
+    TripletLoss () ["pred", "positive", "negative", "sample_weight?"];
+    PoissonNLLLoss () ["pred", "target", "sample_weight?"];
+    CosineEmbeddingLoss () ["input1", "input2", "label", "sample_weight?"];
+    SDMLLoss () ["x1", "x2", "sample_weight?"];
 }
 
 /// The loss of a class name, an alias, or either in snake_case.

@@ -70,8 +70,13 @@ pub(super) fn place(parameter: &str, value: i64, input: &str, rank: usize) -> Re
 pub(super) fn pred_and_label<'t>(t: &'t Tracer, batch_axis: i64) -> Result<(Axes, Expr<'t>, Expr<'t>)> {
     let axes = Axes::of(t, "pred", batch_axis)?;
     let pred = t.float("pred", &axes.all)?;
-    let label = t.reshaped("label", &axes.all, Kind::Float)?;
+    let label = like_pred(t, "label", &axes)?;
     Ok((axes, pred, label))
+}
+
+/// An input that takes the shape of `pred`.
+pub(super) fn like_pred<'t>(t: &'t Tracer, name: &str, axes: &Axes) -> Result<Expr<'t>> {
+    t.reshaped(name, &axes.all, Kind::Float)
 }
 
 /// loss × sample_weight × weight. The sample weight broadcasts to one of the shapes, the first that it fits, and never
@@ -87,7 +92,7 @@ pub(super) fn weigh<'t>(
         loss = loss * one_way(t, "sample_weight", shapes)?;
     }
     if let Some(weight) = weight {
-        loss = loss * weight;
+        loss = loss * finite(t.name(), "weight", weight)?;
     }
     Ok(loss)
 }
@@ -103,6 +108,24 @@ pub(super) fn one_way<'t>(t: &'t Tracer, name: &str, shapes: &[Vec<Option<Axis>>
     let wanted: Vec<String> = shapes.iter().map(|s| format!("{:?}", extents(s))).collect();
     let problem = format!("does not broadcast to the loss's shape {} without enlarging it", wanted.join(" or "));
     Err(Error::Shape { input: name.to_string(), found: t.shape(name)?.to_vec(), problem })
+}
+
+/// Whether a parameter that scales something is usable.
+///
+/// # Errors
+/// It is infinite or NaN.
+pub(super) fn finite(loss: &str, parameter: &str, value: f64) -> Result<f64> {
+    if value.is_finite() { Ok(value) } else { Err(unusable(loss, parameter, value, "must be finite")) }
+}
+
+pub(super) fn unusable(loss: &str, parameter: &str, value: impl ToString, problem: &str) -> Error {
+    let (loss, parameter, value) = (loss.to_string(), parameter.to_string(), value.to_string());
+    Error::Parameter { loss, parameter, value, problem: problem.to_string() }
+}
+
+/// The sum over every axis but the batch's, of a loss along `axes`.
+pub(super) fn sum<'t>(t: &'t Tracer, loss: Expr<'t>, axes: &Axes) -> Expr<'t> {
+    t.along(loss.sum_over(&axes.without(&[axes.batch])), &[axes.batch])
 }
 
 /// The mean over every axis but the batch's, of a loss along `axes`.

@@ -63,7 +63,8 @@ impl Checker<'_> {
                 format!("the slot of %{} holds no floats", slot.value)
             })?;
             if let Place::Output(output) = slot.place {
-                let dims: AxisSet = self.nest.graph.outputs[output].axes.iter().copied().collect();
+                let found = self.nest.graph.outputs.get(output).ok_or("a slot in an output that is none")?;
+                let dims: AxisSet = found.axes.iter().copied().collect();
                 ensure(self.nest.graph.ty(slot.value).axes.is_subset(dims), || {
                     "a slot is wider than its output".into()
                 })?;
@@ -121,6 +122,9 @@ impl Checker<'_> {
                 })?;
                 if let Some(slot) = slot {
                     self.slot_of(*slot, *fold)?;
+                    let is_sum = matches!(graph.as_fold(*fold), Some((Fold::Sum, ..)));
+                    let own = if is_sum { Place::Sums } else { Place::Row };
+                    ensure(self.nest.slots[*slot].place == own, || format!("fold %{fold} is in the wrong place"))?;
                 }
                 ensure(self.running.insert(*fold, *slot).is_none(), || format!("fold %{fold} starts twice"))
             }
@@ -254,8 +258,8 @@ impl Checker<'_> {
     /// Whether the loops give every index of a slot.
     fn indexable(&self, slot: SlotId) -> Checked {
         let found = &self.nest.slots[slot];
-        let tile = found.place == Place::Tile;
-        ensure(!tile || self.lanes.is_some(), || "tile scratch outside a tile".into())?;
+        let in_tile = self.lanes.is_some_and(|(axis, _)| found.axes == [axis]);
+        ensure(found.place != Place::Tile || in_tile, || "tile scratch outside its tile".into())?;
         let mut axes: AxisSet = found.axes.iter().copied().collect();
         if let Place::Output(output) = found.place {
             axes = self.nest.graph.outputs[output]

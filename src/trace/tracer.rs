@@ -121,6 +121,11 @@ impl Tracer {
         Ok(Trace { graph, extents, ports: state.ports })
     }
 
+    /// The loss's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// New axes of these names.
     pub fn axes<const N: usize>(&self, names: [&str; N]) -> Result<[Axis; N]> {
         let mut axes = [Axis(AxisId::new(0)); N];
@@ -154,6 +159,13 @@ impl Tracer {
         Ok(axis)
     }
 
+    /// A new axis of a known number of elements: for what is made of several dimensions of an input.
+    pub fn axis_of(&self, name: &str, size: usize, from: &str) -> Result<Axis> {
+        let axis = self.axis(name)?;
+        self.state.borrow_mut().extents[axis.0.index()] = Some(Extent { size, from: from.to_string() });
+        Ok(axis)
+    }
+
     /// The axes of the result and their order, where they are not just those it varies along.
     pub fn along<'t>(&'t self, value: Expr<'t>, axes: &[Axis]) -> Expr<'t> {
         self.state.borrow_mut().along = Some(axes.iter().map(|a| a.0).collect());
@@ -179,6 +191,14 @@ impl Tracer {
     /// The input is missing.
     pub fn shape(&self, name: &str) -> Result<&[usize]> {
         Ok(&self.spec(name)?.shape)
+    }
+
+    /// The dtype in which an input was given.
+    ///
+    /// # Errors
+    /// The input is missing.
+    pub fn dtype(&self, name: &str) -> Result<Dtype> {
+        Ok(self.spec(name)?.dtype)
     }
 
     fn spec(&self, name: &str) -> Result<&Spec> {

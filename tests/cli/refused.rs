@@ -77,7 +77,7 @@ fn inputs_that_do_not_fit() {
             ),
             (
                 "HuberLoss --set rho=0 --input pred=f23.npy --input label=f23.npy --output kept.safetensors",
-                "HuberLoss: rho = 0: must be positive and finite",
+                "huber: rho = 0: must be positive and finite",
             ),
         ],
     );

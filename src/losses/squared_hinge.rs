@@ -1,0 +1,56 @@
+//! SquaredHingeLoss.
+
+use super::Loss;
+use super::parameters::parameters;
+use super::tail::{finite, mean, pred_and_label, weigh};
+use crate::error::Result;
+use crate::trace::{Expr, Tracer};
+
+parameters! {
+    /// The squared hinge loss: `max(0, margin − pred · label)²`, times `weight`, averaged over all axes but the batch's.
+    ///
+    /// | input | shape |
+    /// | --- | --- |
+    /// | `pred` | any |
+    /// | `label` | as many elements; it takes `pred`'s shape |
+    /// | `sample_weight` | optional; broadcasts to `pred`'s shape |
+    ///
+    /// Labels are −1 and 1, or any real numbers. Result: `(pred.shape[batch_axis],)`. Gradient:
+    /// `∂/∂pred = −2 · weight · label · max(0, margin − pred · label) / m`, with m elements averaged; `∂/∂label` is the same with
+    /// `pred` for the factor `label`.
+    ///
+    /// Source: `mxnet.gluon.loss.SquaredHingeLoss` (MXNet 1.x).
+    ///
+    /// ```
+    /// use lossjit::{HybridBlock, inputs, losses::SquaredHingeLoss};
+    /// use ndarray::array;
+    ///
+    /// let (pred, label) = (array![[0.5f64, 3.0], [-2.0, 0.0]], array![[1.0, 1.0], [1.0, -1.0]]);
+    /// let loss = HybridBlock::new(SquaredHingeLoss::new()).hybridize();
+    /// let result = loss.value_and_grad::<f64>(&inputs! { pred: &pred, label: &label }, &["pred"])?;
+    /// assert_eq!(result.value, array![0.125, 5.0].into_dyn());
+    /// assert_eq!(result.grad("pred").unwrap(), &array![[-0.5, 0.0], [-3.0, 1.0]].into_dyn());
+    /// # Ok::<(), lossjit::Error>(())
+    /// ```
+    pub struct SquaredHingeLoss {
+        /// How far beyond 0 the product of prediction and label must be to cost nothing.
+        margin: f64 = 1.0,
+        /// A factor of the loss; `none` is 1.
+        weight: Option<f64> = None,
+        /// The axis of `pred` that the result keeps; negative counts from the back.
+        batch_axis: i64 = 0,
+    }
+}
+
+impl Loss for SquaredHingeLoss {
+    fn name(&self) -> &str {
+        "squared_hinge"
+    }
+
+    fn declare<'t>(&self, t: &'t Tracer) -> Result<Expr<'t>> {
+        let (axes, pred, label) = pred_and_label(t, self.batch_axis)?;
+        let loss = (finite(t.name(), "margin", self.margin)? - pred * label).relu().square();
+        let loss = weigh(t, loss, &[axes.every()], self.weight)?;
+        Ok(mean(t, loss, &axes))
+    }
+}
