@@ -34,6 +34,9 @@ pub enum Error {
     Label { input: String, position: Vec<usize>, value: String, classes: usize },
     #[error("{input}: value {value} at {position:?} is not a whole number")]
     Fraction { input: String, position: Vec<usize>, value: String },
+    /// A value that means nothing where it stands.
+    #[error("{input}: value {value} at {position:?} {problem}")]
+    Value { input: String, position: Vec<usize>, value: String, problem: String },
     #[error("{loss}: {parameter} = {value}: {problem}")]
     Parameter { loss: String, parameter: String, value: String, problem: String },
     /// A buffer whose strides reach outside its memory, or overlap where they must not.
