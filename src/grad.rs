@@ -5,7 +5,7 @@
 //! that 0 · inf in a branch not taken never becomes NaN.
 
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, AxisSet, Builder, Fold, Graph, Id, InputId, Kind, Op, Point};
+use crate::ir::{AxisId, AxisSet, Builder, Fold, Graph, Id, InputId, Kind, Native, Op, Point};
 
 /// What a compiled graph is to give.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -150,6 +150,18 @@ impl<'g> Walk<'g> {
                 let (fold, axis, body) = self.graph.as_fold(id).expect("verified");
                 let part = self.through_fold(fold, axis, body, id, d)?;
                 self.give(body, part, self.graph.ty(id).axes.with(axis))
+            }
+            Op::Native(Native::Ctc) => {
+                let (_, axes, args) = self.graph.as_native(id).expect("verified");
+                let [t, c, _] = axes;
+                let mut args = args.to_vec();
+                let logits = args[Native::BOUND.start];
+                args.extend([d, self.b.index(t)?, self.b.index(c)?]);
+                let part = self.b.add(Op::Native(Native::CtcGrad), &args)?;
+                self.give(logits, part, self.graph.ty(id).axes.with(t).with(c))
+            }
+            Op::Native(Native::CtcGrad) => {
+                Err(Error::Declaration { loss: self.graph.name.clone(), problem: "ctc_grad has no derivative".into() })
             }
             Op::Point(point) => {
                 for (place, &arg) in node.args.iter().enumerate() {

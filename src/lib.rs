@@ -67,6 +67,8 @@ pub mod grad;
 pub mod ir;
 pub mod jit;
 pub mod losses;
+#[doc(hidden)]
+pub mod native;
 pub mod nest;
 pub mod oracle;
 pub mod runtime;

@@ -231,6 +231,7 @@ golden! {
     sigmoid_binary_cross_entropy "SigmoidBinaryCrossEntropyLoss";
     softmax_cross_entropy "SoftmaxCrossEntropyLoss";
     kl_div "KLDivLoss";
+    ctc "CTCLoss";
     huber "HuberLoss";
     hinge "HingeLoss";
     squared_hinge "SquaredHingeLoss";

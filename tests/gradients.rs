@@ -131,9 +131,13 @@ enum Values {
     Class,
     /// −1, 0 or 1.
     Sign,
+    /// 1 or 2.
+    Few,
+    /// 5 or 6.
+    Many,
 }
 
-use Values::{Any, Class, Sign, Unit};
+use Values::{Any, Class, Few, Many, Sign, Unit};
 
 const CALLS: &[Call] = &[
     Call {
@@ -251,6 +255,22 @@ const CALLS: &[Call] = &[
         settings: &[("weight", "2")],
         inputs: &[("x1", &[4, 3], Any), ("x2", &[4, 3], Any), ("sample_weight", &[4], Any)],
     },
+    Call {
+        loss: "CTCLoss",
+        settings: &[],
+        inputs: &[
+            ("pred", &[3, 6, 4], Any),
+            ("label", &[3, 2], Class),
+            ("pred_lengths", &[3], Many),
+            ("label_lengths", &[3], Few),
+            ("sample_weight", &[3], Any),
+        ],
+    },
+    Call {
+        loss: "CTCLoss",
+        settings: &[("layout", "TNC"), ("label_layout", "TN"), ("zero_infinity", "true"), ("weight", "2")],
+        inputs: &[("pred", &[3, 2, 4], Any), ("label", &[2, 2], Class), ("sample_weight", &[2, 1], Any)],
+    },
 ];
 
 fn values(rng: &mut fastrand::Rng, shape: &[usize], values: Values) -> ArrayD<f64> {
@@ -259,6 +279,8 @@ fn values(rng: &mut fastrand::Rng, shape: &[usize], values: Values) -> ArrayD<f6
         Unit => rng.f64() * 0.8 + 0.1,
         Class => rng.usize(..3) as f64,
         Sign => rng.usize(..3) as f64 - 1.0,
+        Few => rng.usize(1..3) as f64,
+        Many => rng.usize(5..7) as f64,
     })
 }
 
@@ -281,7 +303,7 @@ fn every_loss_and_input() {
         let given = named(&inputs);
         let shape = block.forward::<f64>(&views(&given)).unwrap().shape().to_vec();
         let head = values(&mut rng, &shape, Any);
-        let wrt: Vec<_> = call.inputs.iter().filter(|i| !matches!(i.2, Class | Sign)).map(|i| i.0).collect();
+        let wrt: Vec<_> = call.inputs.iter().filter(|i| matches!(i.2, Any | Unit)).map(|i| i.0).collect();
         let found = block.value_and_grad_with_head::<f64>(&views(&given), View::from(&head), &wrt).unwrap();
         for (place, (name, ..)) in call.inputs.iter().enumerate() {
             let Some(slopes) = found.grad(name) else { continue };

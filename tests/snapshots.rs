@@ -142,3 +142,15 @@ fn cosine_embedding() {
 fn sdml() {
     snapshot("sdml", &SDMLLoss::new(), &[f32("x1", &[64, 100]), f32("x2", &[64, 100])], &["x1", "x2"]);
 }
+
+/// A native kernel in the graph: weighed, and with its gradient in one call.
+#[test]
+fn ctc() {
+    let inputs = [
+        f32("pred", &[16, 100, 30]),
+        Spec::new("label", Dtype::I32, &[16, 10]),
+        Spec::new("label_lengths", Dtype::I64, &[16]),
+        f32("sample_weight", &[16]),
+    ];
+    snapshot("ctc", &CTCLoss::new().zero_infinity(true), &inputs, &["pred"]);
+}

@@ -2,7 +2,7 @@
 
 use super::graph::Graph;
 use super::node::Node;
-use super::op::Op;
+use super::op::{Native, Op};
 use super::ty::{AxisSet, Kind, Type};
 use crate::error::{Error, Result};
 
@@ -49,6 +49,7 @@ pub(super) fn infer(graph: &Graph, node: &Node) -> Result<Type, String> {
             }
             Ok(Type { kind: Kind::Float, axes: body.axes.without(axis) })
         }
+        Op::Native(native) => infer_native(graph, native, &node.args, &kinds),
         Op::Point(point) => match point.signature().result(&kinds) {
             Some(kind) => Ok(Type { kind, axes: union(&node.args) }),
             None => {
@@ -57,6 +58,24 @@ pub(super) fn infer(graph: &Graph, node: &Node) -> Result<Type, String> {
             }
         },
     }
+}
+
+fn infer_native(graph: &Graph, native: Native, args: &[super::Id], kinds: &[Kind]) -> Result<Type, String> {
+    let name = native.name();
+    let axis = |place: usize| graph.as_axis(args[place]).ok_or_else(|| format!("{name} needs three axes first"));
+    let [t, c, l] = [axis(0)?, axis(1)?, axis(2)?];
+    let wanted = [Kind::Float, Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Float, Kind::Int, Kind::Int];
+    if let Some(place) = (3..args.len()).find(|&i| kinds[i] != wanted[i - 3]) {
+        return Err(format!("argument {place} of {name} is {}, not {}", kinds[place].name(), wanted[place - 3].name()));
+    }
+    let axes = |place: usize| graph.ty(args[place]).axes;
+    let (plane, row) = (AxisSet::of(t).with(c), AxisSet::of(l));
+    let strangers = [axes(3).intersection(row), axes(4).intersection(plane), axes(5).union(axes(6)).union(axes(7))];
+    if !strangers[0].is_empty() || !strangers[1].is_empty() || !strangers[2].intersection(plane.union(row)).is_empty() {
+        return Err(format!("an argument of {name} varies along an axis of another"));
+    }
+    let read = Native::BOUND.map(axes).fold(AxisSet::EMPTY, AxisSet::union).minus(plane.union(row));
+    Ok(Type { kind: Kind::Float, axes: (Native::BOUND.end..args.len()).map(axes).fold(read, AxisSet::union) })
 }
 
 /// Verifies a whole graph: order, types, outputs.

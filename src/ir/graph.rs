@@ -3,7 +3,7 @@
 //! commutative ops in one order; finished graphs are numbered canonically and verified.
 
 use super::node::{Id, Node};
-use super::op::{Bits, Fold, Op, Point};
+use super::op::{Bits, Fold, Native, Op, Point};
 use super::ty::{AxisId, AxisSet, InputId, Kind, MAX_AXES, Type};
 use super::{check, fold_constants};
 use crate::error::{Error, Result};
@@ -83,6 +83,27 @@ impl Graph {
         let node = self.node(id);
         match node.op {
             Op::Fold(fold) => Some((fold, self.as_axis(node.args[0])?, node.args[1])),
+            _ => None,
+        }
+    }
+
+    /// A native kernel's parts: which, the axes it binds, all its arguments.
+    pub fn as_native(&self, id: Id) -> Option<(Native, [AxisId; Native::AXES], &[Id])> {
+        let node = self.node(id);
+        match node.op {
+            Op::Native(native) => {
+                let axis = |place: usize| self.as_axis(node.args[place]);
+                Some((native, [axis(0)?, axis(1)?, axis(2)?], &node.args))
+            }
+            _ => None,
+        }
+    }
+
+    /// The axes that a node binds, and the arguments in which it does.
+    fn binding(&self, id: Id) -> Option<(AxisSet, std::ops::Range<usize>)> {
+        match (self.as_fold(id), self.as_native(id)) {
+            (Some((_, axis, _)), _) => Some((AxisSet::of(axis), 1..2)),
+            (_, Some((_, axes, _))) => Some((axes.into_iter().collect(), Native::BOUND)),
             _ => None,
         }
     }
@@ -274,15 +295,20 @@ impl Builder {
             return Ok(id);
         }
         let node = self.graph.node(value).clone();
-        let result = match (node.op, self.graph.as_fold(value)) {
+        let result = match (node.op, self.graph.binding(value)) {
             (Op::Axis(axis), _) => with.iter().find(|(a, _)| *a == axis).map_or(value, |(_, index)| *index),
-            (_, Some((fold, axis, body))) => {
-                if let Some((a, _)) = with.iter().find(|(_, index)| self.graph.ty(*index).axes.contains(axis)) {
-                    let (a, axis) = (self.graph.axis_name(*a), self.graph.axis_name(axis));
-                    return Err(self.problem(format!("index in place of {a} varies along {axis}, which a fold binds")));
+            (_, Some((bound, inside))) => {
+                let mut args = node.args.clone();
+                for (place, arg) in args.iter_mut().enumerate().skip(inside.start) {
+                    *arg = if inside.contains(&place) {
+                        let free: Vec<_> = with.iter().copied().filter(|(a, _)| !bound.contains(*a)).collect();
+                        self.check_capture(*arg, &free, bound)?;
+                        self.substitute_in(*arg, &free, done)?
+                    } else {
+                        self.substitute_in(*arg, &with, done)?
+                    };
                 }
-                let body = self.substitute_in(body, &with, done)?;
-                self.fold(fold, axis, body)?
+                self.add(node.op, &args)?
             }
             _ => {
                 let args: Result<Vec<_>> = node.args.iter().map(|&a| self.substitute_in(a, &with, done)).collect();
@@ -291,6 +317,20 @@ impl Builder {
         };
         done.insert(key, result);
         Ok(result)
+    }
+
+    /// No index put into `value` may vary along an axis that is bound there.
+    fn check_capture(&self, value: Id, with: &[(AxisId, Id)], bound: AxisSet) -> Result<()> {
+        let free = self.graph.ty(value).axes;
+        for (axis, index) in with.iter().filter(|(axis, _)| free.contains(*axis)) {
+            if let Some(captured) = self.graph.ty(*index).axes.intersection(bound).iter().next() {
+                let (axis, captured) = (self.graph.axis_name(*axis), self.graph.axis_name(captured));
+                return Err(
+                    self.problem(format!("index in place of {axis} varies along {captured}, which is bound there"))
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The finished graph: what the outputs do not need is dropped, the rest numbered in order of need, and all of it

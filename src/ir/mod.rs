@@ -12,6 +12,6 @@ mod ty;
 pub use check::check;
 pub use graph::{Builder, Graph, Input, MAX_INPUTS, MAX_NODES, Output};
 pub use node::{Id, Node};
-pub use op::{Bits, Fold, Op, Point, Signature, Work};
+pub use op::{Bits, Fold, Native, Op, Point, Signature, Work};
 pub use text::parse;
 pub use ty::{AxisId, AxisSet, Dtype, InputId, Kind, MAX_AXES, Type};

@@ -42,6 +42,8 @@ pub enum Op {
     Size,
     /// `fold @c body`: binds the axis in the body.
     Fold(Fold),
+    /// A hand-written kernel: binds axes in the buffers that it reads.
+    Native(Native),
     /// `point a b …`: element by element.
     Point(Point),
 }
@@ -65,6 +67,43 @@ impl Fold {
             Fold::Sum => "sum",
             Fold::Amax => "amax",
             Fold::Lse => "lse",
+        }
+    }
+}
+
+/// Kernels written by hand, for what loops over index notation cannot say. Both read whole planes: they bind the axes t
+/// of time steps, c of classes and l of labels in what they read.
+///
+/// `ctc @t @c @l logits label steps labels blank`: connectionist temporal classification of one sequence of unnormalised
+/// logits, −log of the probability of all alignments of the label (Graves et al., 2006). Of both buffers the first
+/// `steps` and `labels` entries count; with `labels` = −1, those before the first −1.
+///
+/// `ctc_grad @t @c @l logits label steps labels blank head i j`: the derivative of that by the logit of step i and class
+/// j, times head. It is 0 where no alignment exists, whatever the head.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Native {
+    Ctc,
+    CtcGrad,
+}
+
+impl Native {
+    pub const ALL: [Native; 2] = [Native::Ctc, Native::CtcGrad];
+    /// The arguments that name bound axes.
+    pub const AXES: usize = 3;
+    /// The arguments in which they are bound.
+    pub const BOUND: std::ops::Range<usize> = 3..8;
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Native::Ctc => "ctc",
+            Native::CtcGrad => "ctc_grad",
+        }
+    }
+
+    pub fn arity(self) -> usize {
+        match self {
+            Native::Ctc => 8,
+            Native::CtcGrad => 11,
         }
     }
 }
@@ -197,6 +236,7 @@ impl Op {
             "read" => Some(Op::Read),
             "size" => Some(Op::Size),
             _ => (Fold::ALL.iter().find(|f| f.name() == name).map(|&f| Op::Fold(f)))
+                .or_else(|| Native::ALL.iter().find(|n| n.name() == name).map(|&n| Op::Native(n)))
                 .or_else(|| Point::ALL.iter().find(|p| p.name() == name).map(|&p| Op::Point(p))),
         }
     }
@@ -218,6 +258,7 @@ impl Op {
             Op::Read => None,
             Op::Size => Some(1),
             Op::Fold(_) => Some(2),
+            Op::Native(native) => Some(native.arity()),
             Op::Point(p) => Some(p.signature().arity()),
         }
     }
@@ -238,6 +279,7 @@ impl fmt::Display for Op {
             Op::Read => f.write_str("read"),
             Op::Size => f.write_str("size"),
             Op::Fold(fold) => f.write_str(fold.name()),
+            Op::Native(native) => f.write_str(native.name()),
             Op::Point(p) => f.write_str(p.name()),
         }
     }

@@ -2,7 +2,8 @@
 
 use super::emit::Emitter;
 use super::kernel::{Code, Entry};
-use super::memory::scratch_offsets;
+use super::memory::scratch;
+use super::native;
 use super::{Binding, Kernel, target};
 use crate::error::{Error, Result};
 use crate::ir::{Dtype, Point};
@@ -62,11 +63,16 @@ fn build(nest: &Nest, binding: &Binding) -> Result<(JITModule, FuncId, Context, 
         let problem = format!("axis {} is too long for {}", nest.graph.axes[axis], binding.real);
         return Err(Error::Declaration { loss: nest.graph.name.clone(), problem });
     }
-    let (offsets, scratch) = scratch_offsets(nest, binding.real)?;
+    let native_scratch = native::scratch(nest, binding);
+    let scratch = scratch(nest, binding.real, native_scratch.unwrap_or(0))?;
+    let size = scratch.size;
     let mut builder = JITBuilder::with_isa(target::host()?, default_libcall_names());
     let wanted = functions(nest);
     for &(math, form) in &wanted {
         builder.symbol(symbol(math, form, binding.real), address(math, form, binding.real)?);
+    }
+    if native_scratch.is_some() {
+        builder.symbol(native::CTC, crate::native::ctc as *const u8);
     }
     let mut module = JITModule::new(builder);
     let fail = |e: cranelift_module::ModuleError| Error::internal("jit", e.to_string());
@@ -86,10 +92,18 @@ fn build(nest: &Nest, binding: &Binding) -> Result<(JITModule, FuncId, Context, 
         let function = module.declare_function(&name, Linkage::Import, &signature).map_err(fail)?;
         refs.insert((math, form), module.declare_func_in_func(function, &mut context.func));
     }
+    let mut native = None;
+    if native_scratch.is_some() {
+        let mut signature = module.make_signature();
+        signature.params = vec![pointer; 6];
+        signature.returns = vec![AbiParam::new(types::I32)];
+        let function = module.declare_function(native::CTC, Linkage::Import, &signature).map_err(fail)?;
+        native = Some(module.declare_func_in_func(function, &mut context.func));
+    }
     let mut frontend = FunctionBuilderContext::new();
     let config = module.target_config();
-    Emitter::new(nest, binding, &mut context, &mut frontend, refs, offsets).function(config)?;
-    Ok((module, id, context, scratch))
+    Emitter::new(nest, binding, &mut context, &mut frontend, refs, native, scratch).function(config)?;
+    Ok((module, id, context, size))
 }
 
 fn symbol(math: Math, form: Form, real: Dtype) -> String {

@@ -5,7 +5,7 @@
 
 use super::Binding;
 use super::compile::{Form, math_of};
-use super::memory::Regions;
+use super::memory::{Regions, Scratch};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Id, Op, Point};
 use crate::nest::{Nest, SlotId, Source, Step, TILE};
@@ -48,10 +48,13 @@ pub(super) struct Emitter<'a> {
     pub outputs: Vec<Value>,
     pub scratch: Value,
     pub offsets: Vec<usize>,
+    /// Where the scratch of native kernels begins, and the kernel.
+    pub native_scratch: usize,
+    pub native: Option<FuncRef>,
     pub status: Variable,
     range: (Value, Value),
     at: HashMap<AxisId, Value>,
-    env: HashMap<Id, Val>,
+    pub env: HashMap<Id, Val>,
     pub(super) running: HashMap<Id, Running>,
     functions: BTreeMap<(Math, Form), FuncRef>,
     spare: StackSlot,
@@ -64,7 +67,8 @@ impl<'a> Emitter<'a> {
         context: &'a mut Context,
         frontend: &'a mut FunctionBuilderContext,
         functions: BTreeMap<(Math, Form), FuncRef>,
-        offsets: Vec<usize>,
+        native: Option<FuncRef>,
+        scratch: Scratch,
     ) -> Self {
         let names: Vec<String> = nest.graph.outputs.iter().map(|o| o.name.clone()).collect();
         let regions = Regions::new(&mut context.func, &names);
@@ -97,7 +101,9 @@ impl<'a> Emitter<'a> {
             inputs: pointers,
             outputs,
             scratch: params[3],
-            offsets,
+            offsets: scratch.offsets,
+            native_scratch: scratch.native,
+            native,
             status,
             range: (params[1], params[2]),
             at: HashMap::new(),
@@ -143,6 +149,7 @@ impl<'a> Emitter<'a> {
                 self.env.insert(*id, val);
                 Ok(())
             }
+            Step::Native { loss, grad } => self.native(*loss, *grad),
             Step::Start { fold, slot } => self.start(*fold, *slot),
             Step::Fold { fold, slot } => self.fold(*fold, *slot),
             Step::Keep { value, slot } => self.keep(*value, *slot),

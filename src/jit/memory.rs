@@ -49,8 +49,14 @@ impl Regions {
     }
 }
 
-/// Where scratch slots lie. Each starts on its own cache line.
-pub(super) fn scratch_offsets(nest: &crate::nest::Nest, real: Dtype) -> Result<(Vec<usize>, usize)> {
+/// Where scratch lies: each slot on a cache line of its own, then what native kernels need.
+pub(super) struct Scratch {
+    pub offsets: Vec<usize>,
+    pub native: usize,
+    pub size: usize,
+}
+
+pub(super) fn scratch(nest: &crate::nest::Nest, real: Dtype, native: usize) -> Result<Scratch> {
     let too_large = || Error::internal("jit", "scratch is larger than the address space");
     let mut end = 64usize;
     let mut offsets = vec![];
@@ -68,7 +74,8 @@ pub(super) fn scratch_offsets(nest: &crate::nest::Nest, real: Dtype) -> Result<(
         let bytes = elements.checked_mul(size).and_then(|b| b.checked_next_multiple_of(64)).ok_or_else(too_large)?;
         end = end.checked_add(bytes).filter(|&e| e < isize::MAX as usize).ok_or_else(too_large)?;
     }
-    Ok((offsets, end))
+    let size = end.checked_add(native).filter(|&e| e < isize::MAX as usize).ok_or_else(too_large)?;
+    Ok(Scratch { offsets, native: end, size })
 }
 
 impl Emitter<'_> {
@@ -107,7 +114,7 @@ impl Emitter<'_> {
     }
 
     /// Adds a status bit where an 8-bit truth value holds.
-    fn note(&mut self, holds: Value, bit: u32) {
+    pub(super) fn note(&mut self, holds: Value, bit: u32) {
         let holds = self.b.ins().uextend(types::I32, holds);
         let bit = self.b.ins().imul_imm_s(holds, i64::from(bit));
         let known = self.b.use_var(self.status);
@@ -136,7 +143,7 @@ impl Emitter<'_> {
         Ok(values)
     }
 
-    fn widened(&mut self, value: Value) -> Value {
+    pub(super) fn widened(&mut self, value: Value) -> Value {
         if self.int == types::I64 { value } else { self.b.ins().sextend(types::I64, value) }
     }
 

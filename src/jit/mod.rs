@@ -8,6 +8,7 @@ mod emit;
 mod folds;
 mod kernel;
 mod memory;
+mod native;
 mod ops;
 mod target;
 

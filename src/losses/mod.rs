@@ -2,6 +2,7 @@
 //! work.
 
 mod cosine_embedding;
+mod ctc;
 mod hinge;
 mod huber;
 mod kl_div;
@@ -19,6 +20,7 @@ mod tail;
 mod triplet;
 
 pub use cosine_embedding::CosineEmbeddingLoss;
+pub use ctc::{Blank, CTCLoss, LabelLayout, Layout};
 pub use hinge::HingeLoss;
 pub use huber::HuberLoss;
 pub use kl_div::KLDivLoss;

@@ -1,8 +1,9 @@
 //! The table of the built-in losses, by name.
 
 use super::{
-    Configure, CosineEmbeddingLoss, HingeLoss, HuberLoss, KLDivLoss, L1Loss, L2Loss, LogisticLoss, Loss, Parameter,
-    PoissonNLLLoss, SDMLLoss, SigmoidBinaryCrossEntropyLoss, SoftmaxCrossEntropyLoss, SquaredHingeLoss, TripletLoss,
+    CTCLoss, Configure, CosineEmbeddingLoss, HingeLoss, HuberLoss, KLDivLoss, L1Loss, L2Loss, LogisticLoss, Loss,
+    Parameter, PoissonNLLLoss, SDMLLoss, SigmoidBinaryCrossEntropyLoss, SoftmaxCrossEntropyLoss, SquaredHingeLoss,
+    TripletLoss,
 };
 use crate::error::Result;
 
@@ -46,6 +47,7 @@ losses! {
     SigmoidBinaryCrossEntropyLoss ("SigmoidBCELoss") ["pred", "label", "sample_weight?", "pos_weight?"];
     SoftmaxCrossEntropyLoss ("SoftmaxCELoss") ["pred", "label", "sample_weight?"];
     KLDivLoss () ["pred", "label", "sample_weight?"];
+    CTCLoss () ["pred", "label", "pred_lengths?", "label_lengths?", "sample_weight?"];
     HuberLoss () ["pred", "label", "sample_weight?"];
     HingeLoss () ["pred", "label", "sample_weight?"];
     SquaredHingeLoss () ["pred", "label", "sample_weight?"];

@@ -7,7 +7,7 @@
 
 use super::{Nest, Place, SlotId, Source, Step};
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, AxisSet, Fold, Id, Kind, Op, Point, Work};
+use crate::ir::{AxisId, AxisSet, Fold, Id, Kind, Native, Op, Point, Work};
 use std::collections::{HashMap, HashSet};
 
 pub fn check(nest: &Nest) -> Result<()> {
@@ -96,6 +96,7 @@ impl Checker<'_> {
                             | Step::Lanes { .. }
                             | Step::Call { .. }
                             | Step::Start { .. }
+                            | Step::Native { .. }
                     )
                 };
                 ensure(body.iter().all(straight), || "lanes are not straight".into())?;
@@ -154,6 +155,7 @@ impl Checker<'_> {
                 self.scope().values.insert(*value);
                 Ok(())
             }
+            Step::Native { loss, grad } => self.native(*loss, *grad),
             Step::Store { output } => {
                 let found = graph.outputs.get(*output).ok_or("a store without an output")?;
                 self.available(found.value)?;
@@ -162,6 +164,50 @@ impl Checker<'_> {
                 ensure(self.stored.insert(*output), || format!("{} is stored twice", found.name))
             }
         }
+    }
+
+    /// A native kernel reads planes of its own axes, and writes a plane of an output for every row.
+    fn native(&mut self, loss: Option<Id>, grad: Option<usize>) -> Checked {
+        let graph = &self.nest.graph;
+        ensure(self.lanes.is_none(), || "a native kernel inside a tile".into())?;
+        let written = grad.map(|output| graph.outputs.get(output).ok_or("a gradient without an output")).transpose()?;
+        let of_kind = |id: Id, kind: Native| graph.as_native(id).filter(|(found, ..)| *found == kind);
+        let loss_parts = loss.map(|id| of_kind(id, Native::Ctc).ok_or("a native loss that is none")).transpose()?;
+        let grad_parts =
+            written.map(|o| of_kind(o.value, Native::CtcGrad).ok_or("a native gradient that is none")).transpose()?;
+        let (_, axes, args) = loss_parts.or(grad_parts).ok_or("a native kernel for nothing")?;
+        let plane: AxisSet = axes.into_iter().collect();
+        ensure(plane.len() == axes.len() && self.bound().intersection(plane).is_empty(), || {
+            "a native kernel inside a loop over its own axes".into()
+        })?;
+        for parts in [loss_parts, grad_parts].into_iter().flatten() {
+            ensure(parts.2[..Native::BOUND.end] == args[..Native::BOUND.end], || "two native kernels in one".into())?;
+            super::native_numbers(parts.2).iter().try_for_each(|&number| self.available(number))?;
+        }
+        let plain = |read: Id| {
+            let indices = graph.as_read(read).map_or(&[][..], |(_, indices)| indices);
+            indices.iter().all(|&i| matches!(graph.op(i), Op::Axis(_) | Op::Int(_)))
+        };
+        ensure(plain(args[3]) && plain(args[4]), || "a native kernel reads by a computed index".into())?;
+        let open = self.bound.len();
+        self.bound.extend(axes);
+        let reads = self.readable(args[3]).and_then(|()| self.readable(args[4]));
+        self.bound.truncate(open);
+        reads?;
+        if let (Some(written), Some(output)) = (written, grad) {
+            let long = |a: &AxisId| self.nest.extents[a.index()] != 1;
+            let dims: AxisSet = written.axes.iter().copied().filter(long).collect();
+            let [t, c, _] = axes;
+            let whole: AxisSet = self.bound().iter().chain([t, c].into_iter().filter(long)).collect();
+            ensure(dims == whole && [t, c].iter().all(|a| written.axes.contains(a)), || {
+                format!("{} is written in the wrong loops", written.name)
+            })?;
+            ensure(self.stored.insert(output), || format!("{} is stored twice", written.name))?;
+        }
+        if let Some(loss) = loss {
+            self.scope().values.insert(loss);
+        }
+        Ok(())
     }
 
     fn inside(&mut self, axis: AxisId, lanes: Option<(AxisId, bool)>, body: &[Step]) -> Checked {

@@ -4,7 +4,7 @@
 //! `exp(−|x|)`, so none of them overflows. Sizes become numbers, and axes of one element vanish.
 
 use crate::error::Result;
-use crate::ir::{AxisId, Builder, Fold, Graph, Id, Op, Point};
+use crate::ir::{AxisId, Builder, Fold, Graph, Id, Native, Op, Point};
 use std::collections::HashMap;
 
 pub fn expand(graph: &Graph, extents: &[usize]) -> Result<Graph> {
@@ -54,6 +54,13 @@ impl Expansion<'_> {
                     Fold::Lse => self.lse(axis, args[1]),
                     _ => self.b.fold(fold, axis, args[1]),
                 }
+            }
+            Op::Native(_) => {
+                // Axes that are bound keep their names, even where they have one element.
+                let (_, axes, _) = self.graph.as_native(id).expect("verified");
+                let mut named = axes.into_iter().map(|a| self.b.index(a)).collect::<Result<Vec<_>>>()?;
+                named.extend(&args[Native::AXES..]);
+                self.b.add(node.op, &named)
             }
             Op::Point(Point::Exp) => match self.softmax(node.args[0])? {
                 Some(softmax) => Ok(softmax),

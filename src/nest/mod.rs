@@ -3,6 +3,7 @@
 
 mod check;
 mod expand;
+mod native;
 mod phases;
 mod place;
 mod schedule;
@@ -101,6 +102,11 @@ pub enum Step {
     Store {
         output: usize,
     },
+    /// A native kernel for one row: gives the loss, writes the plane of an output whose value is its gradient, or both.
+    Native {
+        loss: Option<Id>,
+        grad: Option<usize>,
+    },
 }
 
 /// Where a call takes its tile from; unit-stride memory either way.
@@ -183,9 +189,30 @@ impl Nest {
             Step::Let(id) if self.graph.as_point(*id).is_some_and(|(p, _)| p.is_math()) => {
                 times.saturating_mul(CALL_WORK)
             }
+            Step::Native { loss, grad } => times.saturating_mul(self.native_work(*loss, *grad)),
             _ => times,
         };
         body.iter().fold(0, |sum, step| sum.saturating_add(work(step)))
+    }
+}
+
+/// The arguments of a native kernel that are numbers: lengths, the blank, the head.
+pub fn native_numbers(args: &[Id]) -> &[Id] {
+    &args[5..args.len().min(9)]
+}
+
+impl Nest {
+    /// The node that says what a native step reads.
+    pub fn native_node(&self, loss: Option<Id>, grad: Option<usize>) -> Option<Id> {
+        loss.or_else(|| Some(self.graph.outputs.get(grad?)?.value))
+    }
+
+    /// A softmax of every step, and a recursion over the labels with a blank before, between and behind them.
+    fn native_work(&self, loss: Option<Id>, grad: Option<usize>) -> usize {
+        let axes = self.native_node(loss, grad).and_then(|node| self.graph.as_native(node)).map(|(_, axes, _)| axes);
+        let [steps, classes, labels] = axes.map_or([0; 3], |axes| axes.map(|a| self.extents[a.index()]));
+        let step = classes.saturating_add(labels.saturating_mul(4));
+        steps.saturating_mul(step).saturating_mul(CALL_WORK)
     }
 }
 

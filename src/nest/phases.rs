@@ -5,7 +5,9 @@
 //! way along the next axis.
 
 use super::Layout;
-use crate::ir::{AxisId, AxisSet, Graph, Id};
+use super::native::{native_sink, natives};
+use crate::error::Result;
+use crate::ir::{AxisId, AxisSet, Graph, Id, Native, Op};
 use std::collections::BTreeSet;
 
 /// What the loops are for.
@@ -13,6 +15,22 @@ use std::collections::BTreeSet;
 pub enum Sink {
     Fold(Id),
     Store(usize),
+    /// See [`Step::Native`](super::Step::Native).
+    Native {
+        loss: Option<Id>,
+        grad: Option<usize>,
+    },
+}
+
+impl Sink {
+    /// The value that others wait for.
+    fn gives(self) -> Option<Id> {
+        match self {
+            Sink::Fold(fold) => Some(fold),
+            Sink::Native { loss, .. } => loss,
+            Sink::Store(_) => None,
+        }
+    }
 }
 
 /// A loop or a sink in its place. Loops are numbered, so that two places can be compared.
@@ -48,8 +66,12 @@ pub fn order(graph: &Graph, extents: &[usize], layout: &Layout) -> Vec<AxisId> {
 }
 
 /// The loops of the whole graph.
-pub fn tree(graph: &Graph, extents: &[usize], order: &[AxisId]) -> Vec<Tree> {
-    let folds: Vec<BTreeSet<Id>> = folds_under(graph);
+///
+/// # Errors
+/// A native kernel's gradient is used otherwise than as an output.
+pub fn tree(graph: &Graph, extents: &[usize], order: &[AxisId]) -> Result<Vec<Tree>> {
+    let folds: Vec<BTreeSet<Id>> = results_under(graph);
+    let natives = natives(graph, extents)?;
     let mut sinks: Vec<SinkInfo> = vec![];
     for id in graph.ids() {
         if let Some((_, axis, body)) = graph.as_fold(id) {
@@ -62,32 +84,47 @@ pub fn tree(graph: &Graph, extents: &[usize], order: &[AxisId]) -> Vec<Tree> {
             });
         }
     }
-    for (index, output) in graph.outputs.iter().enumerate() {
+    for sink in &natives {
+        sinks.push(native_sink(graph, &folds, *sink));
+    }
+    let written = |index: usize| natives.iter().any(|s| matches!(s, Sink::Native { grad: Some(g), .. } if *g == index));
+    for (index, output) in graph.outputs.iter().enumerate().filter(|(index, _)| !written(*index)) {
         let domain = output.axes.iter().copied().filter(|a| extents[a.index()] != 1).collect();
         let needs = folds[usize::from(output.value)].clone();
         sinks.push(SinkInfo { sink: Sink::Store(index), domain, bound: None, needs });
     }
-    Phases { order, loops: 0 }.arrange(AxisSet::EMPTY, sinks)
+    Ok(Phases { order, loops: 0 }.arrange(AxisSet::EMPTY, in_order(sinks)))
 }
 
 #[derive(Clone)]
-struct SinkInfo {
-    sink: Sink,
+pub(super) struct SinkInfo {
+    pub sink: Sink,
     /// The axes whose loops it stands in.
-    domain: AxisSet,
+    pub domain: AxisSet,
     /// The axis that it folds.
-    bound: Option<AxisId>,
+    pub bound: Option<AxisId>,
     /// The folds that it depends on directly.
-    needs: BTreeSet<Id>,
+    pub needs: BTreeSet<Id>,
 }
 
-/// For every node the folds that it depends on, not looking below them.
-fn folds_under(graph: &Graph) -> Vec<BTreeSet<Id>> {
+/// Each sink behind those that it needs, otherwise as they come.
+fn in_order(mut sinks: Vec<SinkInfo>) -> Vec<SinkInfo> {
+    let mut ordered: Vec<SinkInfo> = vec![];
+    while !sinks.is_empty() {
+        let waits = |sink: &SinkInfo| sinks.iter().filter_map(|s| s.sink.gives()).any(|id| sink.needs.contains(&id));
+        let next = sinks.iter().position(|sink| !waits(sink)).expect("a graph has no cycle");
+        ordered.push(sinks.remove(next));
+    }
+    ordered
+}
+
+/// For every node the folds and native losses that it depends on, not looking below them.
+fn results_under(graph: &Graph) -> Vec<BTreeSet<Id>> {
     let mut under: Vec<BTreeSet<Id>> = vec![];
     for id in graph.ids() {
-        let set = match graph.as_fold(id) {
-            Some(_) => BTreeSet::from([id]),
-            None => graph.node(id).args.iter().flat_map(|&a| under[usize::from(a)].iter().copied()).collect(),
+        let set = match graph.op(id) {
+            Op::Fold(_) | Op::Native(Native::Ctc) => BTreeSet::from([id]),
+            _ => graph.node(id).args.iter().flat_map(|&a| under[usize::from(a)].iter().copied()).collect(),
         };
         under.push(set);
     }
@@ -132,9 +169,8 @@ fn phases(axis: AxisId, sinks: &[SinkInfo]) -> Vec<usize> {
     let mut phases: Vec<usize> = vec![];
     for sink in sinks {
         let earliest = sinks.iter().zip(&phases).filter_map(|(other, &phase)| {
-            let Sink::Fold(fold) = other.sink else { return None };
             let finished = usize::from(other.bound == Some(axis));
-            sink.needs.contains(&fold).then_some(phase + finished)
+            sink.needs.contains(&other.sink.gives()?).then_some(phase + finished)
         });
         phases.push(earliest.max().unwrap_or(0));
     }

@@ -5,7 +5,7 @@
 //! starts over.
 
 use super::phases::{Sink, Tree};
-use super::{Layout, Place, Slot, SlotId, Step, tile};
+use super::{Layout, Place, Slot, SlotId, Step, native_numbers, tile};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, AxisSet, Fold, Graph, Id, Kind, Op, Work};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -95,6 +95,7 @@ impl<'g> Walk<'g> {
                     self.push(Step::Store { output: *output });
                 }
                 Tree::Sink(Sink::Fold(fold)) => self.fold(*fold)?,
+                Tree::Sink(Sink::Native { loss, grad }) => self.native(*loss, *grad)?,
                 Tree::Loop { axis, number, body } => self.enter(*axis, *number, body)?,
             }
         }
@@ -113,7 +114,7 @@ impl<'g> Walk<'g> {
         let body = self.bodies.pop().expect("pushed above");
         self.scopes.pop();
         self.path.pop();
-        let leaf = body.iter().all(|s| !matches!(s, Step::Loop { .. } | Step::Tile { .. }));
+        let leaf = body.iter().all(|s| !matches!(s, Step::Loop { .. } | Step::Tile { .. } | Step::Native { .. }));
         let step = if leaf {
             tile::tile(self.graph, self.layout, &mut self.slots, axis, body)
         } else {
@@ -194,6 +195,24 @@ impl<'g> Walk<'g> {
         Ok(())
     }
 
+    /// A native kernel takes numbers and whole planes; only the numbers must be at hand.
+    fn native(&mut self, loss: Option<Id>, grad: Option<usize>) -> Result<(), Stop> {
+        for node in loss.into_iter().chain(grad.map(|output| self.graph.outputs[output].value)) {
+            let (_, _, args) = self.graph.as_native(node).expect("a native kernel");
+            for &number in native_numbers(args) {
+                self.require(number)?;
+            }
+        }
+        self.push(Step::Native { loss, grad });
+        if let Some(loss) = loss {
+            let depth = self.path.len();
+            self.at_hand(depth, loss, AtHand::Value);
+            self.made.insert(loss, self.path.clone());
+            self.keep(depth, loss);
+        }
+        Ok(())
+    }
+
     /// The depth at which an axis has its index.
     fn depth_of(&self, axis: AxisId) -> Result<usize, Stop> {
         let found = self.path.iter().position(|(a, _)| *a == axis);
@@ -225,13 +244,13 @@ impl<'g> Walk<'g> {
         }
         let elsewhere = self.made.get(&value).cloned();
         if let Some(made) = elsewhere
-            && (matches!(op, Op::Fold(_)) || self.is_float(value) && self.cost(value, &mut HashSet::new()) > CHEAP)
+            && (is_result(op) || self.is_float(value) && self.cost(value, &mut HashSet::new()) > CHEAP)
         {
             let shared = self.path.iter().zip(&made).take_while(|(a, b)| a == b).count();
             return Err(Stop::Keep(value, self.path[..shared].to_vec()));
         }
-        if matches!(op, Op::Fold(_)) {
-            return Err(Error::internal("nest", "a fold is needed before it runs").into());
+        if is_result(op) {
+            return Err(Error::internal("nest", format!("{op} is needed before it runs")).into());
         }
         let mut depth = self.depth_of_axes(self.graph.ty(value).axes)?;
         for &arg in &self.graph.node(value).args {
@@ -263,9 +282,14 @@ impl<'g> Walk<'g> {
                 Work::Flops(n) => n,
                 Work::Math | Work::Composite => 100,
             },
-            Op::Fold(_) => return 0, // kept on its own account
+            op if is_result(op) => return 0, // kept on its own account
             _ => 0,
         };
         own + self.graph.node(value).args.iter().map(|&a| self.cost(a, counted)).sum::<u32>()
     }
+}
+
+/// Whether a value is what a loop or a native kernel gives in the end, rather than computed where it is needed.
+fn is_result(op: Op) -> bool {
+    matches!(op, Op::Fold(_) | Op::Native(_))
 }

@@ -7,7 +7,7 @@ use crate::ir::{AxisSet, Graph};
 /// The nest of a graph that [`expand`](super::expand) has written out.
 pub fn schedule(graph: &Graph, extents: &[usize], layout: &Layout) -> Result<Nest> {
     let order = phases::order(graph, extents, layout);
-    let tree = phases::tree(graph, extents, &order);
+    let tree = phases::tree(graph, extents, &order)?;
     let (slots, body) = place::place(graph, layout, &order, &tree)?;
     let mut nest = Nest { graph: graph.clone(), extents: extents.to_vec(), slots, body };
     keep_in_outputs(&mut nest, layout);

@@ -96,6 +96,15 @@ impl Text<'_> {
                 let axes: Vec<_> = o.axes.iter().map(|&a| graph.axis_name(a)).collect();
                 writeln!(f, "store {}[{}] = {}", o.name, axes.join(" "), name(o.value))
             }
+            Step::Native { loss, grad } => {
+                let equation = |id: Id| format!("{} = {}", name(id), graph.equation_text(id, &self.numbers));
+                let grads = grad.iter().map(|&output| {
+                    let o = &graph.outputs[output];
+                    format!("{}, into {}", equation(o.value), o.name)
+                });
+                let calls: Vec<_> = loss.iter().map(|&id| equation(id)).chain(grads).collect();
+                writeln!(f, "native {}", calls.join("; "))
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //! A computed index outside its axis is an error only where its element shows in an output: the read gives a fault in
 //! place of the element, faults go where values go, and `select` drops those of the branch not taken.
 
+mod native;
 mod point;
 mod read;
 #[cfg(test)]
@@ -178,6 +179,7 @@ impl<'a> Machine<'a> {
             }
             Op::Read => self.read(id)?,
             Op::Fold(_) => self.fold(id)?,
+            Op::Native(_) => self.native(id)?,
             Op::Point(point) => {
                 let args: Vec<&Value> = node.args.iter().map(|&a| self.value(a)).collect();
                 point::apply(point, &args, axes, &self.shape(axes)?)

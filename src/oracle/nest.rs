@@ -5,6 +5,7 @@
 //! steps as well as their results. An index computed from data that is outside its axis reads NaN (an integer: 0), as
 //! its element only counts where a `select` drops it.
 
+mod native;
 mod number;
 
 use super::graph::Buffer;
@@ -92,6 +93,7 @@ impl<'n> Machine<'n> {
             Step::Loop { axis, body } => self.run_loop(*axis, body),
             Step::Tile { axis, body } => self.run_tiles(*axis, body),
             Step::Lanes { .. } | Step::Call { .. } => Err("lanes outside a tile".into()),
+            Step::Native { loss, grad } => self.native(*loss, *grad),
             Step::Let(value) => {
                 let number = self.compute(*value, None)?;
                 self.define(*value, number)

@@ -32,6 +32,8 @@ fn work(op: Op, args: &[AxisSet]) -> u64 {
         Op::Read => 2,
         Op::Fold(Fold::Sum | Fold::Amax) => 1,
         Op::Fold(Fold::Lse) => MATH + 3,
+        // There is no other form of it; what counts is that it runs once.
+        Op::Native(_) => 100 * MATH,
         Op::Point(point) => match point.work() {
             Work::Flops(n) => u64::from(n),
             Work::Math => MATH,

@@ -4,7 +4,7 @@
 //! nothing changes. (An exact choice is NP-hard; the sets see sharing below a class, which a tree cost does not.)
 
 use super::cost::cost;
-use super::facts::Egraph;
+use super::facts::{Egraph, native_axes};
 use crate::error::{Error, Result};
 use crate::ir::{AxisSet, Id, Node, Op};
 use std::collections::BTreeMap;
@@ -57,6 +57,10 @@ fn admissible(egraph: &Egraph, id: Id, node: &Node) -> bool {
         Op::Size => AxisSet::EMPTY,
         Op::Fold(_) => match egraph[node.args[0]].data.axis {
             Some(axis) => egraph[node.args[1]].data.axes.without(axis),
+            None => return false,
+        },
+        Op::Native(_) => match native_axes(egraph, node) {
+            Some(axes) => axes,
             None => return false,
         },
         _ => facts().fold(AxisSet::EMPTY, |set, f| set.union(f.axes)),

@@ -2,7 +2,7 @@
 //! that rules and costs ask for. An egg analysis.
 
 use crate::ir::fold_constants::on_floats;
-use crate::ir::{AxisId, AxisSet, Bits, Fold, Id, Kind, Node, Op, Point};
+use crate::ir::{AxisId, AxisSet, Bits, Fold, Id, Kind, Native, Node, Op, Point};
 use egg::{Analysis, DidMerge, EGraph};
 
 /// The kinds of the graph's buffers, by number.
@@ -58,6 +58,7 @@ impl Analysis<Node> for Facts {
                     ..value(Kind::Float)
                 }
             }
+            Op::Native(_) => Fact { axes: native_axes(egraph, node).unwrap_or(axes), ..value(Kind::Float) },
             Op::Point(point) => {
                 let args: Vec<&Fact> = node.args.iter().map(|&a| &egraph[a].data).collect();
                 let kinds: Vec<Kind> = args.iter().map(|f| f.kind).collect();
@@ -95,6 +96,16 @@ impl Analysis<Node> for Facts {
             egraph[id].nodes.retain(|node| node.op.is_leaf());
         }
     }
+}
+
+/// The axes along which a native kernel's value varies, as its arguments have them.
+pub fn native_axes(egraph: &Egraph, node: &Node) -> Option<AxisSet> {
+    let facts = |places: std::ops::Range<usize>| {
+        node.args[places].iter().fold(AxisSet::EMPTY, |set, &a| set.union(egraph[a].data.axes))
+    };
+    let axis = |place: usize| egraph[node.args[place]].data.axis;
+    let bound: AxisSet = (0..Native::AXES).map(axis).collect::<Option<Vec<_>>>()?.into_iter().collect();
+    Some(facts(Native::BOUND).minus(bound).union(facts(Native::BOUND.end..node.args.len())))
 }
 
 fn positive(point: Point, args: &[&Fact]) -> bool {

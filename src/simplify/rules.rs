@@ -110,6 +110,10 @@ rules! {
     Real "log of one plus": "(log (add 1.0 ?x))" => "(log1p ?x)";
     Real "exp minus one": "(sub (exp ?x) 1.0)" => "(expm1 ?x)";
 
+    // A native kernel: where no alignment exists its gradient is 0 by itself.
+    Exact "head where an alignment exists": "(ctc_grad ?t ?c ?l ?x ?y ?n ?k ?b (select (eq inf (ctc ?t ?c ?l ?x ?y ?n ?k ?b)) 0.0 ?h) ?i ?j)"
+        => "(ctc_grad ?t ?c ?l ?x ?y ?n ?k ?b ?h ?i ?j)";
+
     // A value or nothing: factors go inside, halves meet.
     Real "factor of a value or nothing": "(mul ?k (select ?c ?a 0.0))" => "(select ?c (mul ?k ?a) 0.0)";
     Real "right factor of a value or nothing": "(mul (select ?c ?a 0.0) ?k)" => "(select ?c (mul ?k ?a) 0.0)";

@@ -4,4 +4,4 @@ mod expr;
 mod tracer;
 
 pub use expr::{Expr, Operand};
-pub use tracer::{Axis, Port, Spec, Trace, Tracer};
+pub use tracer::{Axis, Port, Sequence, Spec, Trace, Tracer};

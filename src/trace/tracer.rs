@@ -5,7 +5,7 @@
 
 use super::expr::Expr;
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, Builder, Dtype, Fold, Graph, Id, Kind, Op, Point, Type};
+use crate::ir::{AxisId, Builder, Dtype, Fold, Graph, Id, Kind, Native, Op, Point, Type};
 use std::cell::RefCell;
 
 /// An axis of the loss being declared.
@@ -34,6 +34,21 @@ pub struct Port {
     pub dtype: Dtype,
     /// The shape of the array given.
     pub shape: Vec<usize>,
+}
+
+/// What [`Tracer::ctc`] takes.
+#[derive(Clone, Copy)]
+pub struct Sequence<'t> {
+    /// Of time steps, of classes, of labels.
+    pub axes: [Axis; 3],
+    pub logits: Expr<'t>,
+    pub label: Expr<'t>,
+    /// How many steps count.
+    pub steps: Expr<'t>,
+    /// How many labels count; −1 for those before the first −1.
+    pub labels: Expr<'t>,
+    /// The class of the blank.
+    pub blank: Expr<'t>,
 }
 
 /// What tracing gives.
@@ -383,6 +398,15 @@ impl Tracer {
     /// The extent of an axis as a value: an integer.
     pub fn size(&self, axis: Axis) -> Expr<'_> {
         self.record(|builder| builder.size(axis.0))
+    }
+
+    /// The CTC loss of sequences of unnormalised logits: −log of the probability of all alignments of the label, for
+    /// every index that `logits` and `label` have beside the axes t of steps, c of classes and l of labels.
+    pub fn ctc<'t>(&'t self, sequence: Sequence<'t>) -> Expr<'t> {
+        let Sequence { axes, logits, label, steps, labels, blank } = sequence;
+        let [t, c, l] = axes.map(|axis| self.index(axis).id);
+        let args = [t, c, l, logits.id, label.id, steps.id, labels.id, blank.id];
+        self.add(Op::Native(Native::Ctc), &args)
     }
 
     pub(super) fn point(&self, point: Point, args: &[Id]) -> Expr<'_> {

@@ -50,12 +50,23 @@ impl<'r> Instance<'r> {
     fn case(mut self, typing: &BTreeMap<&'static str, Kind>, variables: &BTreeMap<&'static str, bool>) -> Case {
         let mut of: BTreeMap<&'static str, Id> = BTreeMap::new();
         let mut axis_of: BTreeMap<&str, AxisId> = BTreeMap::new();
+        let mut native = BTreeMap::new();
+        term(self.rule.left).roles(&mut native);
+        if !native.is_empty() {
+            self.extents[1] = self.extents[1].max(1); // the blank is a class
+        }
         for (&name, _) in variables.iter().filter(|(_, axis)| **axis) {
-            let axis = self.axes[self.rng.usize(..self.axes.len())];
+            let axis = match native.get(name) {
+                Some(&place) => self.axes[place],
+                None => self.axes[self.rng.usize(..self.axes.len())],
+            };
             axis_of.insert(name, axis);
             of.insert(name, self.b.index(axis).expect("few nodes"));
         }
-        for (&name, &kind) in typing {
+        for (&name, &role) in &native {
+            of.insert(name, self.native_argument(role));
+        }
+        for (&name, &kind) in typing.iter().filter(|(name, _)| !native.contains_key(*name)) {
             let has = |guard: Guard| self.rule.guards.contains(&guard);
             let bound: Vec<AxisId> =
                 axis_of.iter().filter(|(axis, _)| has(Guard::FreeOf(name, axis))).map(|(_, a)| *a).collect();
@@ -84,6 +95,35 @@ impl<'r> Instance<'r> {
         self.b.output("right", &axes, sides[1]);
         let graph = self.b.finish().unwrap_or_else(|e| panic!("{}: {e}", self.rule.name));
         Case { graph, extents: self.extents, inputs: self.inputs }
+    }
+
+    /// An argument of a native kernel over the axes i of steps, j of classes, k of labels: the last class is the blank,
+    /// and where there is no other, no label counts.
+    fn native_argument(&mut self, role: usize) -> Id {
+        let [t, c, l] = [self.axes[0], self.axes[1], self.axes[2]];
+        let [steps, classes, labels] = [0, 1, 2].map(|place| self.extents[place]);
+        let mut input = |name: &str, axes: &[AxisId], kind: Kind, buffer: Buffer| {
+            self.inputs.push(buffer);
+            let input = self.b.input(name, axes, kind).expect("few inputs");
+            let indices: Vec<Id> = axes.iter().map(|&a| self.b.index(a).expect("few nodes")).collect();
+            self.b.read(input, &indices).expect("well typed")
+        };
+        match role {
+            0..3 => self.b.index(self.axes[role]).expect("few nodes"),
+            3 => {
+                let logits = ArrayD::from_shape_simple_fn(vec![steps, classes], || self.rng.f64() * 4.0 - 2.0);
+                input("logits", &[t, c], Kind::Float, Buffer::Float(logits))
+            }
+            4 => {
+                let entry = || self.rng.i64(0..(classes as i64 - 1).max(1));
+                input("label", &[l], Kind::Int, Buffer::Int(ArrayD::from_shape_simple_fn(vec![labels], entry)))
+            }
+            5 => self.b.int(steps as i64).expect("few nodes"),
+            6 => self.b.int(if classes < 2 { 0 } else { -1 }).expect("few nodes"),
+            7 => self.b.int(classes as i64 - 1).expect("few nodes"),
+            8 => self.constant(),
+            _ => self.b.index(self.axes[role - 9]).expect("few nodes"),
+        }
     }
 
     /// The value as an output may have it.

@@ -1,6 +1,6 @@
 //! The two sides of a rule as terms: read from their text, typed, and built with something in place of the variables.
 
-use lossjit::ir::{Builder, Id, Kind, Node, Op};
+use lossjit::ir::{Builder, Id, Kind, Native, Node, Op};
 use lossjit::simplify::{Guard, Rule};
 use std::collections::BTreeMap;
 
@@ -42,11 +42,23 @@ impl Term {
     pub fn variables(&self, found: &mut BTreeMap<&'static str, bool>) {
         if let Term::Node(op, args) = self {
             for (place, arg) in args.iter().enumerate() {
-                let axis = place == 0 && matches!(op, Op::Fold(_) | Op::Size);
+                let axis = place == 0 && matches!(op, Op::Fold(_) | Op::Size)
+                    || place < Native::AXES && matches!(op, Op::Native(_));
                 match arg {
                     Term::Var(name) => *found.entry(name).or_default() |= axis,
                     _ => arg.variables(found),
                 }
+            }
+        }
+    }
+
+    /// The variables that are arguments of a native kernel, with their places there.
+    pub fn roles(&self, found: &mut BTreeMap<&'static str, usize>) {
+        let Term::Node(op, args) = self else { return };
+        for (place, arg) in args.iter().enumerate() {
+            match arg {
+                Term::Var(name) if matches!(op, Op::Native(_)) => drop(found.insert(name, place)),
+                _ => arg.roles(found),
             }
         }
     }
@@ -60,6 +72,12 @@ impl Term {
             Term::Node(Op::Fold(_), args) => args[1].kind(of).filter(|&k| k == Kind::Float),
             Term::Node(Op::Point(p), args) => {
                 p.signature().result(&args.iter().map(|a| a.kind(of)).collect::<Option<Vec<_>>>()?)
+            }
+            Term::Node(Op::Native(_), args) => {
+                const WANTED: [Kind; 8] =
+                    [Kind::Float, Kind::Int, Kind::Int, Kind::Int, Kind::Int, Kind::Float, Kind::Int, Kind::Int];
+                let fits = args[Native::AXES..].iter().zip(WANTED).all(|(arg, kind)| arg.kind(of) == Some(kind));
+                fits.then_some(Kind::Float)
             }
             Term::Node(op, _) => panic!("{op} in a rule"),
         }
