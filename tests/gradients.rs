@@ -271,6 +271,36 @@ const CALLS: &[Call] = &[
         settings: &[("layout", "TNC"), ("label_layout", "TN"), ("zero_infinity", "true"), ("weight", "2")],
         inputs: &[("pred", &[3, 2, 4], Any), ("label", &[2, 2], Class), ("sample_weight", &[2, 1], Any)],
     },
+    Call {
+        loss: "SoftmaxCELoss",
+        settings: &[
+            ("label_smoothing", "0.2"),
+            ("z_loss", "0.1"),
+            ("ignore_label", "1"),
+            ("reduction", "mean_by_weight"),
+        ],
+        inputs: &[
+            ("pred", &[5, 3], Any),
+            ("label", &[5], Class),
+            ("sample_weight", &[5], Unit),
+            ("class_weight", &[3], Unit),
+        ],
+    },
+    Call {
+        loss: "SoftmaxCELoss",
+        settings: &[("label_smoothing", "0.2"), ("sparse_label", "false"), ("reduction", "sum")],
+        inputs: &[("pred", &[4, 3], Any), ("label", &[4, 3], Unit), ("class_weight", &[3], Unit)],
+    },
+    Call {
+        loss: "SigmoidBCELoss",
+        settings: &[("label_smoothing", "0.1"), ("reduction", "mean_by_weight")],
+        inputs: &[("pred", &[3, 4], Any), ("label", &[3, 4], Unit), ("sample_weight", &[3, 1], Unit)],
+    },
+    Call {
+        loss: "L2Loss",
+        settings: &[("reduction", "mean")],
+        inputs: &[("pred", &[3, 4], Any), ("label", &[3, 4], Any)],
+    },
 ];
 
 fn values(rng: &mut fastrand::Rng, shape: &[usize], values: Values) -> ArrayD<f64> {

@@ -1,8 +1,9 @@
 //! CosineEmbeddingLoss.
 
 use super::Loss;
+use super::axes::{finite, place};
 use super::parameters::parameters;
-use super::tail::{finite, place, weigh};
+use super::reduce::{Of, Reduction, weigh};
 use crate::error::{Error, Result};
 use crate::ir::Kind;
 use crate::trace::{Axis, Expr, Tracer};
@@ -42,6 +43,8 @@ parameters! {
         batch_axis: i64 = 0,
         /// The cosine up to which a pair that does not belong together costs nothing.
         margin: f64 = 0.0,
+        /// What becomes of the losses of the batch.
+        reduction: Reduction = Reduction::None,
     }
 }
 
@@ -60,7 +63,7 @@ impl Loss for CosineEmbeddingLoss {
         let beyond = (cos - finite(t.name(), "margin", self.margin)?).relu();
         let loss = together.select(1.0 - cos, apart.select(beyond, 0.0));
         let loss = weigh(t, loss, &[vec![Some(rows)], vec![Some(rows), None]], self.weight)?;
-        Ok(t.along(loss, &[rows]))
+        loss.reduce_to(t, &[rows], &[rows], Of::Mean, self.reduction)
     }
 }
 

@@ -1,8 +1,9 @@
 //! CTCLoss.
 
 use super::Loss;
+use super::axes::unusable;
 use super::parameters::{Value, parameters, words};
-use super::tail::{unusable, weigh};
+use super::reduce::{Of, Reduction, weigh};
 use crate::error::{Error, Result};
 use crate::trace::{Expr, Sequence, Tracer};
 
@@ -53,6 +54,8 @@ parameters! {
         blank: Blank = Blank::Last,
         /// Whether labels that cannot be aligned cost 0 in place of +∞.
         zero_infinity: bool = false,
+        /// What becomes of the losses of the batch.
+        reduction: Reduction = Reduction::None,
     }
 }
 
@@ -129,7 +132,7 @@ impl Loss for CTCLoss {
         let loss = t.ctc(Sequence { axes: [time, c, l], logits, label, steps, labels, blank });
         let loss = if self.zero_infinity { loss.equals(f64::INFINITY).select(0.0, loss) } else { loss };
         let loss = weigh(t, loss, &[vec![Some(n)], vec![Some(n), None]], self.weight)?;
-        Ok(t.along(loss, &[n]))
+        loss.reduce_to(t, &[n], &[n], Of::Mean, self.reduction)
     }
 }
 

@@ -1,8 +1,9 @@
 //! HingeLoss.
 
 use super::Loss;
+use super::axes::{finite, pred_and_label};
 use super::parameters::parameters;
-use super::tail::{finite, mean, pred_and_label, weigh};
+use super::reduce::{Of, Reduction, weigh};
 use crate::error::Result;
 use crate::trace::{Expr, Tracer};
 
@@ -40,6 +41,8 @@ parameters! {
         weight: Option<f64> = None,
         /// The axis of `pred` that the result keeps; negative counts from the back.
         batch_axis: i64 = 0,
+        /// What becomes of the losses of the batch.
+        reduction: Reduction = Reduction::None,
     }
 }
 
@@ -52,6 +55,6 @@ impl Loss for HingeLoss {
         let (axes, pred, label) = pred_and_label(t, self.batch_axis)?;
         let loss = (finite(t.name(), "margin", self.margin)? - pred * label).relu();
         let loss = weigh(t, loss, &[axes.every()], self.weight)?;
-        Ok(mean(t, loss, &axes))
+        loss.reduce(t, &axes, Of::Mean, self.reduction)
     }
 }

@@ -1,8 +1,9 @@
 //! HuberLoss.
 
 use super::Loss;
+use super::axes::{pred_and_label, unusable};
 use super::parameters::parameters;
-use super::tail::{mean, pred_and_label, unusable, weigh};
+use super::reduce::{Of, Reduction, weigh};
 use crate::error::Result;
 use crate::trace::{Expr, Tracer};
 
@@ -42,6 +43,8 @@ parameters! {
         weight: Option<f64> = None,
         /// The axis of `pred` that the result keeps; negative counts from the back.
         batch_axis: i64 = 0,
+        /// What becomes of the losses of the batch.
+        reduction: Reduction = Reduction::None,
     }
 }
 
@@ -59,6 +62,6 @@ impl Loss for HuberLoss {
         let a = (label - pred).abs();
         let loss = a.gt(rho).select(a - rho / 2.0, a.square() / (2.0 * rho));
         let loss = weigh(t, loss, &[axes.every()], self.weight)?;
-        Ok(mean(t, loss, &axes))
+        loss.reduce(t, &axes, Of::Mean, self.reduction)
     }
 }

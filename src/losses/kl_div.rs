@@ -1,8 +1,9 @@
 //! KLDivLoss.
 
 use super::Loss;
+use super::axes::Axes;
 use super::parameters::parameters;
-use super::tail::{Axes, sum, weigh};
+use super::reduce::{Of, Reduction, weigh};
 use crate::error::Result;
 use crate::trace::{Expr, Tracer};
 
@@ -42,6 +43,8 @@ parameters! {
         weight: Option<f64> = None,
         /// The axis of `pred` that the result keeps; negative counts from the back.
         batch_axis: i64 = 0,
+        /// What becomes of the losses of the batch.
+        reduction: Reduction = Reduction::None,
     }
 }
 
@@ -59,6 +62,6 @@ impl Loss for KLDivLoss {
         let nothing = label.equals(0.0).and(log_p.equals(f64::NEG_INFINITY));
         let loss = nothing.select(0.0, label * ((label + 1e-12).ln() - log_p));
         let loss = weigh(t, loss, &[axes.every()], self.weight)?;
-        Ok(sum(t, loss, &axes))
+        loss.reduce(t, &axes, Of::Sum, self.reduction)
     }
 }

@@ -1,8 +1,9 @@
 //! L1Loss.
 
 use super::Loss;
+use super::axes::pred_and_label;
 use super::parameters::parameters;
-use super::tail::{mean, pred_and_label, weigh};
+use super::reduce::{Of, Reduction, weigh};
 use crate::error::Result;
 use crate::trace::{Expr, Tracer};
 
@@ -36,6 +37,8 @@ parameters! {
         weight: Option<f64> = None,
         /// The axis of `pred` that the result keeps; negative counts from the back.
         batch_axis: i64 = 0,
+        /// What becomes of the losses of the batch.
+        reduction: Reduction = Reduction::None,
     }
 }
 
@@ -47,6 +50,6 @@ impl Loss for L1Loss {
     fn declare<'t>(&self, t: &'t Tracer) -> Result<Expr<'t>> {
         let (axes, pred, label) = pred_and_label(t, self.batch_axis)?;
         let loss = weigh(t, (label - pred).abs(), &[axes.every()], self.weight)?;
-        Ok(mean(t, loss, &axes))
+        loss.reduce(t, &axes, Of::Mean, self.reduction)
     }
 }

@@ -1,8 +1,9 @@
 //! L2Loss.
 
 use super::Loss;
+use super::axes::pred_and_label;
 use super::parameters::parameters;
-use super::tail::{mean, pred_and_label, weigh};
+use super::reduce::{Of, Reduction, weigh};
 use crate::error::Result;
 use crate::trace::{Expr, Tracer};
 
@@ -36,6 +37,8 @@ parameters! {
         weight: Option<f64> = Some(1.0),
         /// The axis of `pred` that the result keeps; negative counts from the back.
         batch_axis: i64 = 0,
+        /// What becomes of the losses of the batch.
+        reduction: Reduction = Reduction::None,
     }
 }
 
@@ -48,6 +51,6 @@ impl Loss for L2Loss {
         let (axes, pred, label) = pred_and_label(t, self.batch_axis)?;
         let loss = (label - pred).square();
         let loss = weigh(t, loss, &[axes.every()], Some(self.weight.unwrap_or(1.0) / 2.0))?;
-        Ok(mean(t, loss, &axes))
+        loss.reduce(t, &axes, Of::Mean, self.reduction)
     }
 }

@@ -1,8 +1,9 @@
 //! LogisticLoss.
 
 use super::Loss;
+use super::axes::pred_and_label;
 use super::parameters::{parameters, words};
-use super::tail::{mean, pred_and_label, weigh};
+use super::reduce::{Of, Reduction, weigh};
 use crate::error::Result;
 use crate::trace::{Expr, Tracer};
 
@@ -41,6 +42,8 @@ parameters! {
         batch_axis: i64 = 0,
         /// What the labels are: `signed` or `binary`.
         label_format: LabelFormat = LabelFormat::Signed,
+        /// What becomes of the losses of the batch.
+        reduction: Reduction = Reduction::None,
     }
 }
 
@@ -68,6 +71,6 @@ impl Loss for LogisticLoss {
         let p = pred.sigmoid();
         let loss = -(z * p.ln() + (1.0 - z) * (1.0 - p).ln());
         let loss = weigh(t, loss, &[axes.every()], self.weight)?;
-        Ok(mean(t, loss, &axes))
+        loss.reduce(t, &axes, Of::Mean, self.reduction)
     }
 }

@@ -1,6 +1,7 @@
 //! The losses: one file each, the textbook formula and nothing else. What makes them stable and fast is the compiler's
 //! work.
 
+mod axes;
 mod cosine_embedding;
 mod ctc;
 mod hinge;
@@ -11,12 +12,12 @@ mod l2;
 mod logistic;
 mod parameters;
 mod poisson_nll;
+mod reduce;
 mod registry;
 mod sdml;
 mod sigmoid_bce;
 mod softmax_ce;
 mod squared_hinge;
-mod tail;
 mod triplet;
 
 pub use cosine_embedding::CosineEmbeddingLoss;
@@ -29,6 +30,7 @@ pub use l2::L2Loss;
 pub use logistic::{LabelFormat, LogisticLoss};
 pub use parameters::{Configure, Parameter};
 pub use poisson_nll::PoissonNLLLoss;
+pub use reduce::Reduction;
 pub use registry::{Entry, LOSSES, find};
 pub use sdml::SDMLLoss;
 pub use sigmoid_bce::SigmoidBinaryCrossEntropyLoss;

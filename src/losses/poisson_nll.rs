@@ -1,8 +1,9 @@
 //! PoissonNLLLoss.
 
 use super::Loss;
+use super::axes::{Axes, finite, like_pred};
 use super::parameters::parameters;
-use super::tail::{Axes, finite, like_pred, weigh};
+use super::reduce::{Of, Reduction, weigh};
 use crate::error::Result;
 use crate::trace::{Expr, Tracer};
 use std::f64::consts::PI;
@@ -46,6 +47,8 @@ parameters! {
         compute_full: bool = false,
         /// What is added to `pred` before its logarithm is taken.
         epsilon: f64 = 1e-8,
+        /// What becomes of the losses of the batch.
+        reduction: Reduction = Reduction::None,
     }
 }
 
@@ -66,6 +69,6 @@ impl Loss for PoissonNLLLoss {
             loss = loss + target.gt(1.0).select(stirling, 0.0);
         }
         let loss = weigh(t, loss, &[axes.every()], self.weight)?;
-        Ok(t.along(loss.mean_over(&axes.all), &[t.unit_axis("one")?]))
+        loss.reduce_to(t, &axes.all, &[], Of::Mean, self.reduction)
     }
 }

@@ -45,7 +45,7 @@ losses! {
     L2Loss () ["pred", "label", "sample_weight?"];
     L1Loss () ["pred", "label", "sample_weight?"];
     SigmoidBinaryCrossEntropyLoss ("SigmoidBCELoss") ["pred", "label", "sample_weight?", "pos_weight?"];
-    SoftmaxCrossEntropyLoss ("SoftmaxCELoss") ["pred", "label", "sample_weight?"];
+    SoftmaxCrossEntropyLoss ("SoftmaxCELoss") ["pred", "label", "sample_weight?", "class_weight?"];
     KLDivLoss () ["pred", "label", "sample_weight?"];
     CTCLoss () ["pred", "label", "pred_lengths?", "label_lengths?", "sample_weight?"];
     HuberLoss () ["pred", "label", "sample_weight?"];

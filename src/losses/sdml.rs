@@ -1,8 +1,9 @@
 //! SDMLLoss.
 
 use super::Loss;
+use super::axes::{place, unusable};
 use super::parameters::parameters;
-use super::tail::{place, unusable, weigh};
+use super::reduce::{Of, Reduction, weigh};
 use crate::error::Result;
 use crate::trace::{Expr, Tracer};
 
@@ -42,6 +43,8 @@ parameters! {
         weight: Option<f64> = Some(1.0),
         /// An axis of `x1`; rows are the first, whichever it is.
         batch_axis: i64 = 0,
+        /// What becomes of the losses of the batch.
+        reduction: Reduction = Reduction::None,
     }
 }
 
@@ -67,6 +70,6 @@ impl Loss for SDMLLoss {
         let target = t.index(i).equals(t.index(j)).select(own, s / others);
         let loss = (target * ((target + 1e-12).ln() - log_p)).sum(j);
         let loss = weigh(t, loss, &[vec![Some(i)]], self.weight)?;
-        Ok(t.along(loss, &[i]))
+        loss.reduce_to(t, &[i], &[i], Of::Mean, self.reduction)
     }
 }

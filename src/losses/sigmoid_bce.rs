@@ -1,8 +1,9 @@
 //! SigmoidBinaryCrossEntropyLoss.
 
 use super::Loss;
+use super::axes::{one_way, pred_and_label, smoothing};
 use super::parameters::parameters;
-use super::tail::{mean, one_way, pred_and_label, weigh};
+use super::reduce::{Of, Reduction, weigh};
 use crate::error::Result;
 use crate::trace::{Expr, Tracer};
 
@@ -42,6 +43,10 @@ parameters! {
         weight: Option<f64> = None,
         /// The axis of `pred` that the result keeps; negative counts from the back.
         batch_axis: i64 = 0,
+        /// The part of the label that is moved to ½: it becomes `(1−s)·label + s/2`; 0 or more, less than 1.
+        label_smoothing: f64 = 0.0,
+        /// What becomes of the losses of the batch.
+        reduction: Reduction = Reduction::None,
     }
 }
 
@@ -51,7 +56,11 @@ impl Loss for SigmoidBinaryCrossEntropyLoss {
     }
 
     fn declare<'t>(&self, t: &'t Tracer) -> Result<Expr<'t>> {
-        let (axes, pred, z) = pred_and_label(t, self.batch_axis)?;
+        let (axes, pred, label) = pred_and_label(t, self.batch_axis)?;
+        let z = match smoothing(t.name(), self.label_smoothing)? {
+            0.0 => label,
+            s => label * (1.0 - s) + s / 2.0,
+        };
         let (log_p, log_not_p) = if self.from_sigmoid {
             ((pred + 1e-12).ln(), (1.0 - pred + 1e-12).ln())
         } else {
@@ -60,6 +69,6 @@ impl Loss for SigmoidBinaryCrossEntropyLoss {
         let positive = if t.has("pos_weight") { z * one_way(t, "pos_weight", &[axes.every()])? } else { z };
         let loss = -(positive * log_p + (1.0 - z) * log_not_p);
         let loss = weigh(t, loss, &[axes.every()], self.weight)?;
-        Ok(mean(t, loss, &axes))
+        loss.reduce(t, &axes, Of::Mean, self.reduction)
     }
 }

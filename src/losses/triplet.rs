@@ -1,8 +1,9 @@
 //! TripletLoss.
 
 use super::Loss;
+use super::axes::{Axes, finite, like_pred};
 use super::parameters::parameters;
-use super::tail::{Axes, finite, like_pred, weigh};
+use super::reduce::{Of, Reduction, weigh};
 use crate::error::Result;
 use crate::trace::{Expr, Tracer};
 
@@ -41,6 +42,8 @@ parameters! {
         weight: Option<f64> = None,
         /// The axis of `pred` that the result keeps; negative counts from the back.
         batch_axis: i64 = 0,
+        /// What becomes of the losses of the batch.
+        reduction: Reduction = Reduction::None,
     }
 }
 
@@ -57,6 +60,6 @@ impl Loss for TripletLoss {
         let margin = finite(t.name(), "margin", self.margin)?;
         let loss = (apart.sum_over(&axes.without(&[axes.batch])) + margin).relu();
         let loss = weigh(t, loss, &[vec![Some(axes.batch)]], self.weight)?;
-        Ok(t.along(loss, &[axes.batch]))
+        loss.reduce_to(t, &[axes.batch], &[axes.batch], Of::Mean, self.reduction)
     }
 }

@@ -31,6 +31,7 @@ fn defaults_are_json_values() {
             { "name": "pred", "optional": false },
             { "name": "label", "optional": false },
             { "name": "sample_weight", "optional": true },
+            { "name": "class_weight", "optional": true },
         ],
         "parameters": [
             { "name": "axis", "default": -1 },
@@ -40,6 +41,9 @@ fn defaults_are_json_values() {
             { "name": "batch_axis", "default": 0 },
             { "name": "clip_labels", "default": false },
             { "name": "ignore_label", "default": null },
+            { "name": "label_smoothing", "default": 0 },
+            { "name": "z_loss", "default": 0 },
+            { "name": "reduction", "default": null },
         ],
     });
     assert_eq!(*loss, wanted);

@@ -179,7 +179,7 @@ fn command_lines_that_are_wrong() {
     all_refused(
         2,
         &[
-            ("L2Loss --set rho=1", "L2Loss: rho = 1: unknown; there are weight, batch_axis"),
+            ("L2Loss --set rho=1", "L2Loss: rho = 1: unknown; there are weight, batch_axis, reduction"),
             ("HuberLoss --set rho=wide", "HuberLoss: rho = wide: expected a finite number"),
             ("HuberLoss --set batch_axis=0.5", "HuberLoss: batch_axis = 0.5: expected a whole number"),
             ("SoftmaxCELoss --set sparse_label=1", "SoftmaxCrossEntropyLoss: sparse_label = 1: expected true or false"),

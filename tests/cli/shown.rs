@@ -81,7 +81,7 @@ fn one_json_object_on_one_line() {
     let matrix = json!({ "dtype": "f32", "shape": [2, 3] });
     let wanted = json!({
         "loss": "L2Loss",
-        "parameters": { "weight": 1, "batch_axis": -2 },
+        "parameters": { "weight": 1, "batch_axis": -2, "reduction": null },
         "mode": "compiled",
         "threads": 1,
         "inputs": { "pred": matrix, "label": matrix },

@@ -1,4 +1,4 @@
-//! What the losses share: the axes of `pred`, weights, and the mean over all but the batch.
+//! What the losses share before their formulas: the axes of `pred`, inputs that take its shape, checks of parameters.
 
 use crate::error::{Error, Result};
 use crate::ir::Kind;
@@ -79,24 +79,6 @@ pub(super) fn like_pred<'t>(t: &'t Tracer, name: &str, axes: &Axes) -> Result<Ex
     t.reshaped(name, &axes.all, Kind::Float)
 }
 
-/// loss × sample_weight × weight. The sample weight broadcasts to one of the shapes, the first that it fits, and never
-/// enlarges the loss.
-pub(super) fn weigh<'t>(
-    t: &'t Tracer,
-    loss: Expr<'t>,
-    shapes: &[Vec<Option<Axis>>],
-    weight: Option<f64>,
-) -> Result<Expr<'t>> {
-    let mut loss = loss;
-    if t.has("sample_weight") {
-        loss = loss * one_way(t, "sample_weight", shapes)?;
-    }
-    if let Some(weight) = weight {
-        loss = loss * finite(t.name(), "weight", weight)?;
-    }
-    Ok(loss)
-}
-
 /// An input that broadcasts to one of the shapes.
 pub(super) fn one_way<'t>(t: &'t Tracer, name: &str, shapes: &[Vec<Option<Axis>>]) -> Result<Expr<'t>> {
     for shape in shapes {
@@ -123,12 +105,14 @@ pub(super) fn unusable(loss: &str, parameter: &str, value: impl ToString, proble
     Error::Parameter { loss, parameter, value, problem: problem.to_string() }
 }
 
-/// The sum over every axis but the batch's, of a loss along `axes`.
-pub(super) fn sum<'t>(t: &'t Tracer, loss: Expr<'t>, axes: &Axes) -> Expr<'t> {
-    t.along(loss.sum_over(&axes.without(&[axes.batch])), &[axes.batch])
-}
-
-/// The mean over every axis but the batch's, of a loss along `axes`.
-pub(super) fn mean<'t>(t: &'t Tracer, loss: Expr<'t>, axes: &Axes) -> Expr<'t> {
-    t.along(loss.mean_over(&axes.without(&[axes.batch])), &[axes.batch])
+/// A label smoothing that is one.
+///
+/// # Errors
+/// It is below 0, 1 or more, or NaN.
+pub(super) fn smoothing(loss: &str, value: f64) -> Result<f64> {
+    if (0.0..1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err(unusable(loss, "label_smoothing", value, "must be 0 or more, and less than 1"))
+    }
 }
