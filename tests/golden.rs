@@ -167,6 +167,44 @@ impl<'a> Case<'a> {
         found
     }
 
+    /// By recorded array in f32: the largest error of ours and of MXNet's, relative to the scale of the array, and that
+    /// of the reference itself, rounded to f32.
+    fn beside_mxnet(&self, block: &HybridBlock<Box<dyn Loss>>) -> Vec<(String, [f64; 3])> {
+        let quirks: Vec<&str> =
+            self.json["mxnet_quirk_arrays"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+        let theirs: Vec<(&str, f64)> = (self.json["max_scaled_error"].as_object().into_iter().flatten())
+            .filter_map(|(key, error)| Some((key.as_str(), error.as_f64()?)))
+            .filter(|(key, _)| !quirks.contains(key))
+            .collect();
+        if self.json["dtype"] != "float32" || self.json["expect"] == "error" || theirs.is_empty() {
+            return vec![];
+        }
+        let (views, wrt) = (self.views(), self.wrt());
+        let found = block.value_and_grad::<f32>(&views, &wrt).unwrap();
+        let head = array(self.file, &format!("{}.head", self.id)).expect("a head");
+        let most = head.view().to_f64().into_iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+        let backward = block.backward::<f32>(&views, head.view(), &wrt).unwrap();
+        let ours = |key: &str| match key.split_once('.') {
+            Some(("grad", name)) => found.grad(name).cloned(),
+            Some(("hgrad", name)) => backward.iter().find(|(n, _)| n == name).map(|(_, grad)| grad.clone()),
+            _ => Some(found.value.clone()),
+        };
+        let mut rows = vec![];
+        for (key, theirs) in theirs {
+            let Some(want) = reference(self.file, &format!("{}.ref.{key}", self.id)) else { continue };
+            let Some(ours) = ours(key) else { continue };
+            let head = if key.starts_with("hgrad") { most } else { 1.0 };
+            let scale = want.iter().filter(|x| x.is_finite()).fold(self.least_scale(head), |m, x| m.max(x.abs()));
+            let error =
+                |x: f64, want: f64| if x == want || x.is_nan() && want.is_nan() { 0.0 } else { (x - want).abs() };
+            let worst = |errors: &mut dyn Iterator<Item = f64>| errors.fold(0.0, f64::max) / scale;
+            let own = worst(&mut ours.iter().zip(&want).map(|(&x, &w)| error(f64::from(x), w)));
+            let rounding = worst(&mut want.iter().map(|&w| error(f64::from(w as f32), w)));
+            rows.push((format!("{} {key}", self.id), [own, theirs, rounding]));
+        }
+        rows
+    }
+
     /// A case that is to be refused: the message names the input and both shapes.
     fn refused(&self, block: &HybridBlock<Box<dyn Loss>>) -> Vec<String> {
         let views: &Inputs = &self.views();
@@ -187,27 +225,57 @@ impl<'a> Case<'a> {
     }
 }
 
-fn check_loss(entry: &Entry) {
+/// A loss's cases, each with a block for it.
+fn each_case(entry: &Entry, mut visit: impl FnMut(&Case, HybridBlock<Box<dyn Loss>>)) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let manifest = std::fs::read_to_string(folder.join(format!("{}.json", entry.name))).unwrap();
     let manifest: Json = serde_json::from_str(&manifest).unwrap();
     let bytes = std::fs::read(folder.join(manifest["arrays"].as_str().unwrap())).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    let mut problems = vec![];
     let cases = manifest["cases"].as_array().unwrap();
+    assert!(!cases.is_empty());
     for json in cases {
-        let case = Case::new(json, &file);
-        let block = HybridBlock::new((entry.build)(&settings(json)).unwrap());
-        if json["expect"] == "error" {
+        visit(&Case::new(json, &file), HybridBlock::new((entry.build)(&settings(json)).unwrap()));
+    }
+}
+
+fn check_loss(entry: &Entry) {
+    let mut problems = vec![];
+    each_case(entry, |case, block| {
+        if case.json["expect"] == "error" {
             problems.extend(case.refused(&block));
         } else {
             problems.extend(case.check(&block, "interpreted"));
             problems.extend(case.check(&block.clone().hybridize(), "compiled"));
         }
-    }
-    assert!(!cases.is_empty());
+    });
     assert!(problems.is_empty(), "{}: {} problems\n{}", entry.name, problems.len(), problems.join("\n"));
 }
+
+/// In f32 every result is as close to the reference as MXNet's, or within a few roundings of it.
+#[test]
+fn as_close_as_mxnet() {
+    let mut farther = vec![];
+    println!("largest errors, relative to the largest magnitude: ours, MXNet's");
+    for entry in LOSSES {
+        let (mut compared, mut closer, mut most) = (0, 0, [0f64; 2]);
+        each_case(entry, |case, block| {
+            for (name, [ours, theirs, rounding]) in case.beside_mxnet(&block.hybridize()) {
+                compared += 1;
+                closer += usize::from(ours < theirs);
+                most = [most[0].max(ours), most[1].max(theirs)];
+                if ours > theirs.max(rounding + ROUNDINGS * f64::from(f32::EPSILON)) {
+                    farther.push(format!("{} {name}: {ours:.2e}, MXNet {theirs:.2e}", entry.name));
+                }
+            }
+        });
+        println!("{:30} {:8.1e} {:8.1e}   closer in {closer} of {compared}", entry.name, most[0], most[1]);
+    }
+    assert!(farther.is_empty(), "{} are farther:\n{}", farther.len(), farther.join("\n"));
+}
+
+/// How many units in the last place of the largest magnitude a result may be off where MXNet's happens to be closer.
+const ROUNDINGS: f64 = 4.0;
 
 macro_rules! golden {
     ($($test:ident $loss:literal;)*) => {

@@ -1,6 +1,8 @@
 //! The command line: what is accepted, and what `--help` says.
 
+use crate::ir::Dtype;
 use crate::losses::{Entry, LOSSES, find};
+use crate::trace::Spec;
 use clap::{Args, Parser, Subcommand};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,8 @@ pub(super) enum Command {
     List(ListArgs),
     /// Evaluate a loss and its gradients on arrays from files
     Eval(EvalArgs),
+    /// Hold interpreters, machine code and finite differences against each other on random inputs
+    Check(CheckArgs),
 }
 
 const EXIT_STATUS: &str = "\
@@ -97,6 +101,48 @@ pub(super) struct EvalArgs {
     /// Print the summary as one JSON object on one line; numbers that are not finite are "nan", "inf" and "-inf"
     #[arg(long)]
     pub(super) json: bool,
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  lossjit check HuberLoss --set rho=0.5 --input pred=f32[8,100] --input label=f32[8,100]
+
+  lossjit check SoftmaxCELoss --input pred=f64[16,10] --input label=i32[16] --seed 7";
+
+#[derive(Args, Debug)]
+#[command(after_help = CHECK_EXAMPLES)]
+pub(super) struct CheckArgs {
+    /// The loss: a name or alias that `lossjit list` shows, or one of them in snake_case
+    #[arg(value_name = "LOSS", value_parser = loss)]
+    pub(super) loss: Loss,
+
+    /// Set a parameter of the loss; may be repeated, and the last one counts
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
+    pub(super) settings: Vec<(String, String)>,
+
+    /// The dtype and shape of an input, such as pred=f32[64,10]; may be repeated
+    #[arg(long = "input", value_name = "NAME=DTYPE[SHAPE]", value_parser = spec)]
+    pub(super) inputs: Vec<Spec>,
+
+    /// What the random inputs are drawn from
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) seed: u64,
+}
+
+fn spec(text: &str) -> Result<Spec, String> {
+    let (name, rest) = pair(text)?;
+    let open = rest.find('[').ok_or("there is no shape in brackets")?;
+    let shape = rest[open + 1..].strip_suffix(']').ok_or("the shape has no closing bracket")?;
+    let dtype = Dtype::ALL.into_iter().find(|d| d.name() == &rest[..open]).ok_or_else(|| {
+        let known: Vec<_> = Dtype::ALL.iter().map(|d| d.name()).collect();
+        format!("unknown dtype `{}`; there are {}", &rest[..open], known.join(", "))
+    })?;
+    let size = |n: &str| n.trim().parse().map_err(|_| format!("`{n}` is no number of elements"));
+    let shape: Vec<usize> = match shape.trim() {
+        "" => vec![],
+        sizes => sizes.split(',').map(size).collect::<Result<_, _>>()?,
+    };
+    Ok(Spec::new(&name, dtype, &shape))
 }
 
 /// A loss that was found.

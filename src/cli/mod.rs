@@ -2,6 +2,8 @@
 
 mod args;
 pub mod array;
+mod check;
+mod draw;
 mod eval;
 mod evaluation;
 mod failure;

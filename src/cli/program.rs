@@ -2,7 +2,7 @@
 
 use super::args::{Command, Program};
 use super::failure::{Failure, one_line};
-use super::{eval, list};
+use super::{check, eval, list};
 use clap::Parser;
 use std::io::{self, ErrorKind, Write};
 use std::panic::{self, PanicHookInfo};
@@ -39,6 +39,7 @@ fn execute(command: &Command) -> Result<String, Failure> {
     match command {
         Command::List(args) => Ok(list::run(args)),
         Command::Eval(args) => eval::run(args),
+        Command::Check(args) => check::run(args),
     }
 }
 

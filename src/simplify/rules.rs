@@ -106,6 +106,10 @@ rules! {
     Real "sigmoid by its definition": "(div 1.0 (add 1.0 (exp ?x)))" => "(sigmoid (neg ?x))";
     Real "sigmoid by its other definition": "(div (exp ?x) (add 1.0 (exp ?x)))" => "(sigmoid ?x)";
     Real "log of one plus exp": "(log (add 1.0 (exp ?x)))" => "(softplus ?x)";
+    Real "softplus less that of the opposite": "(sub (softplus (neg ?x)) (softplus ?x))" => "(neg ?x)";
+    Real "softplus of the opposite less that": "(sub (softplus ?x) (softplus (neg ?x)))" => "?x";
+    Real "factor of both softplus": "(sub (mul ?k (softplus (neg ?x))) (mul ?k (softplus ?x)))" => "(neg (mul ?k ?x))";
+    Real "factor of both softplus, turned": "(sub (mul ?k (softplus ?x)) (mul ?k (softplus (neg ?x))))" => "(mul ?k ?x)";
     Real "log1p of exp": "(log1p (exp ?x))" => "(softplus ?x)";
     Real "log of one plus": "(log (add 1.0 ?x))" => "(log1p ?x)";
     Real "exp minus one": "(sub (exp ?x) 1.0)" => "(expm1 ?x)";
