@@ -113,3 +113,43 @@ fn a_reader_that_leaves_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr), (Some(0), vec![]));
 }
+
+/// Sentences and their paraphrases as unit vectors: each is nearer to its own than to the others.
+#[test]
+fn embeddings_of_paraphrases() {
+    let dir = Workdir::new();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/paraphrase_embeddings.safetensors");
+    let out = dir.done(&format!("eval SDMLLoss --input x1={file}:x1 --input x2={file}:x2 --grad all --json"));
+    let shown: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(shown["results"]["out"]["shape"], json!([48]));
+    assert_eq!(shown["results"]["grad.x2"]["shape"], json!([48, 384]));
+    let mean = |out: &str| serde_json::from_str::<Value>(out).unwrap()["results"]["out"]["mean"].as_f64().unwrap();
+    dir.npy("together.npy", &ndarray::ArrayD::<i32>::ones(vec![48]));
+    dir.npy("apart.npy", &ndarray::ArrayD::<i32>::from_elem(vec![48], -1));
+    let cosine = |label: &str| {
+        mean(&dir.done(&format!(
+            "eval CosineEmbeddingLoss --input input1={file}:x1 --input input2={file}:x2 --input label={label} --json"
+        )))
+    };
+    let (together, apart) = (cosine("together.npy"), cosine("apart.npy"));
+    assert!(together < 0.4 && (together + apart - 1.0).abs() < 1e-5, "{together} {apart}");
+}
+
+#[test]
+fn a_check() {
+    let dir = Workdir::new();
+    let out = dir.done("check SoftmaxCELoss --input pred=f32[8,10] --input label=i64[8] --set axis=-1 --seed 3");
+    assert!(out.starts_with("SoftmaxCrossEntropyLoss  f32, seed 3\n") && out.ends_with("All agree.\n"), "{out}");
+    assert_eq!(out.lines().filter(|l| l.starts_with("out ") || l.starts_with("grad.pred ")).count(), 2);
+    for inputs in [
+        "pred=f64[4,12,7] --input label=u8[4,3]",
+        "pred=f32[4,12,7] --input label=i32[4,3] --input label_lengths=i64[4]",
+    ] {
+        assert!(dir.done(&format!("check CTCLoss --input {inputs}")).ends_with("All agree.\n"));
+    }
+    let outcome = dir.run("check L2Loss --input pred=f32[2,3] --input label=f32[5]");
+    let message = "error: label: shape [5] has 5 elements, but 6 are needed, for shape [2, 3]\n";
+    assert_eq!((outcome.status, outcome.err.as_str()), (Some(1), message));
+    let outcome = dir.run("check L2Loss --input pred=f16[2,3]");
+    assert_eq!(outcome.status, Some(2));
+}

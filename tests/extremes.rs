@@ -1,0 +1,158 @@
+//! Extreme inputs in f32: what is a number in exact arithmetic is that number, or infinite where f32 ends; infinite
+//! logits mean what their limits mean.
+
+use lossjit::losses::*;
+use lossjit::{HybridBlock, Loss, View, inputs};
+use ndarray::{Array1, Array2, ArrayD, array};
+
+const INF: f32 = f32::INFINITY;
+
+/// Value and gradient by machine code in f32.
+fn run<L: Loss>(loss: L, given: &[(&str, View)], wrt: &str) -> (Vec<f32>, Vec<f32>) {
+    let found = HybridBlock::new(loss).hybridize().value_and_grad::<f32>(given, &[wrt]).unwrap();
+    let flat = |array: &ArrayD<f32>| array.iter().copied().collect();
+    (flat(&found.value), flat(found.grad(wrt).unwrap()))
+}
+
+#[track_caller]
+fn assert_close(found: &[f32], wanted: &[f64]) {
+    let close = |(&a, &b): (&f32, &f64)| {
+        let b = b as f32;
+        a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= 4.0 * f32::EPSILON * b.abs()
+    };
+    assert!(found.len() == wanted.len() && found.iter().zip(wanted).all(close), "{found:?}, not {wanted:?}");
+}
+
+const EXTREMES: [f32; 10] = [0.0, 1e-45, -1e-38, 1e-6, -18.0, 18.0, 104.0, -1e4, 3e38, -3e38];
+
+/// Each element a sample of its own, against `f` in f64.
+fn elements<L: Loss + Clone>(loss: L, labels: &[f32], f: fn(f64, f64) -> [f64; 2]) {
+    for &label in labels {
+        let (pred, label) = (Array1::from(EXTREMES.to_vec()), Array1::from_elem(EXTREMES.len(), label));
+        let (value, grad) = run(loss.clone(), &inputs! { pred: &pred, label: &label }, "pred");
+        let wanted: Vec<[f64; 2]> = pred.iter().zip(&label).map(|(&x, &z)| f(x.into(), z.into())).collect();
+        assert_close(&value, &wanted.iter().map(|w| w[0]).collect::<Vec<_>>());
+        assert_close(&grad, &wanted.iter().map(|w| w[1]).collect::<Vec<_>>());
+    }
+}
+
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// Small losses keep their digits, large ones their size: never 0 or below for a logit that is not certain.
+#[test]
+fn binary_cross_entropies() {
+    elements(SigmoidBCELoss::new(), &[1.0], |x, _| [softplus(-x), -sigmoid(-x)]);
+    elements(SigmoidBCELoss::new(), &[0.0], |x, _| [softplus(x), sigmoid(x)]);
+    elements(LogisticLoss::new(), &[1.0], |x, _| [softplus(-x), -sigmoid(-x)]);
+    elements(LogisticLoss::new(), &[-1.0], |x, _| [softplus(x), sigmoid(x)]);
+    elements(LogisticLoss::new().label_format(LabelFormat::Binary), &[0.0], |x, _| [softplus(x), sigmoid(x)]);
+}
+
+#[test]
+fn regressions() {
+    elements(L1Loss::new(), &[0.0, 1.0], |x, z| [(z - x).abs(), if x == z { 0.0 } else { (x - z).signum() }]);
+    elements(L2Loss::new(), &[0.0], |x, z| [0.5 * (x - z) * (x - z), x - z]);
+    elements(
+        HuberLoss::new(),
+        &[0.0],
+        |x, _| {
+            if x.abs() > 1.0 { [x.abs() - 0.5, x.signum()] } else { [0.5 * x * x, x] }
+        },
+    );
+}
+
+#[test]
+fn hinges() {
+    elements(HingeLoss::new(), &[1.0, -1.0], |x, z| [(1.0 - x * z).max(0.0), if x * z < 1.0 { -z } else { 0.0 }]);
+    elements(SquaredHingeLoss::new(), &[1.0, -1.0], |x, z| {
+        let a = (1.0 - x * z).max(0.0);
+        [a * a, -2.0 * z * a]
+    });
+}
+
+/// A certain logit of ±∞ costs nothing, its opposite +∞; slopes are those of the limits.
+#[test]
+fn infinite_binary_logits() {
+    let (pred, label) = (array![INF, -INF, INF, -INF], array![1f32, 0.0, 0.0, 1.0]);
+    let (value, grad) = run(SigmoidBCELoss::new(), &inputs! { pred: &pred, label: &label }, "pred");
+    // 0 · ∞ of the part that a label of 0 or 1 takes away is NaN, as the formula has it.
+    assert!(value.iter().all(|x| x.is_nan() || *x == INF), "{value:?}");
+    assert!(grad.iter().all(|g| g.abs() <= 1.0 && !g.is_nan()), "{grad:?}");
+}
+
+/// Classes of −∞ are impossible: they take no part, and their gradient is 0. One class alone is certain.
+#[test]
+fn impossible_classes() {
+    let pred = array![[1.0, -INF, 2.0], [-INF, -INF, 5.0], [-INF, -INF, -3e38]];
+    let label = array![0i32, 2, 2];
+    let given = inputs! { pred: &pred, label: &label };
+    let (value, grad) = run(SoftmaxCELoss::new(), &given, "pred");
+    assert_close(&value, &[softplus(1.0), 0.0, 0.0]);
+    let p = sigmoid(-1.0);
+    assert_close(&grad, &[p - 1.0, 0.0, 1.0 - p, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+
+    let label = array![[0.5f32, 0.0, 0.5], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]];
+    let given = inputs! { pred: &pred, label: &label };
+    let dense = SoftmaxCELoss::new().sparse_label(false);
+    let (value, grad) = run(dense, &given, "pred");
+    assert_close(&value, &[0.5 * softplus(1.0) + 0.5 * softplus(-1.0), 0.0, 0.0]);
+    assert!(grad.iter().all(|g| g.is_finite()), "{grad:?}");
+    let (value, grad) = run(KLDivLoss::new().from_logits(false), &given, "pred");
+    assert!(value.iter().chain(&grad).all(|x| x.is_finite()), "{value:?} {grad:?}");
+}
+
+/// To ask for an impossible class costs +∞; a row of nothing but −∞, or with +∞ or NaN, has no softmax.
+#[test]
+fn rows_without_a_softmax() {
+    let pred = array![[0.0, -INF], [-INF, -INF], [INF, 0.0], [f32::NAN, 0.0]];
+    let label = array![1i32, 0, 0, 1];
+    let (value, _) = run(SoftmaxCELoss::new(), &inputs! { pred: &pred, label: &label }, "pred");
+    assert_eq!(value[0], INF);
+    assert!(value[1..].iter().all(|x| x.is_nan()), "{value:?}");
+}
+
+/// Entries that are ignored may hold anything.
+#[test]
+fn ignored_entries_may_hold_anything() {
+    let pred = array![[f32::NAN, INF], [-INF, -INF], [0.0, 0.0]];
+    let label = array![7i32, 7, 1];
+    let loss = SoftmaxCELoss::new().ignore_label(7);
+    let (value, grad) = run(loss, &inputs! { pred: &pred, label: &label }, "pred");
+    assert_close(&value, &[0.0, 0.0, 2f64.ln()]);
+    assert_close(&grad, &[0.0, 0.0, 0.0, 0.0, 0.5, -0.5]);
+}
+
+/// Wide rows of large logits: the sum of exponentials neither overflows nor loses the small ones.
+#[test]
+fn wide_and_large_rows() {
+    let pred = Array2::from_elem((2, 100_000), 3e38f32);
+    let (value, grad) = run(SoftmaxCELoss::new(), &inputs! { pred: &pred, label: &array![0i32, 99_999] }, "pred");
+    assert_close(&value, &[1e5f64.ln(); 2]);
+    assert!((grad[1] - 1e-5).abs() < 1e-11 && (grad[0] + 0.99999).abs() < 1e-6);
+}
+
+/// Vectors of zeros have a cosine of 0 and finite gradients; those of large numbers overflow in their squares.
+#[test]
+fn cosines() {
+    let (input1, input2, label) = (array![[0f32, 0.0], [1e-20, 0.0]], array![[1f32, 2.0], [1.0, 0.0]], array![1i32, 1]);
+    let given = inputs! { input1: &input1, input2: &input2, label: &label };
+    let (value, grad) = run(CosineEmbeddingLoss::new(), &given, "input1");
+    assert_eq!(value[0], 1.0);
+    assert!(grad[..2].iter().all(|g| g.is_finite()), "{grad:?}");
+}
+
+/// Poisson's exp overflows where f32 does; counts of 0 and 1 have no Stirling term.
+#[test]
+fn poisson() {
+    let (pred, target) = (array![100f32, -100.0, 0.0], array![0f32, 0.0, 1.0]);
+    let loss = PoissonNLLLoss::new().compute_full(true).reduction(Reduction::Sum);
+    let (value, grad) = run(loss, &inputs! { pred: &pred, target: &target }, "pred");
+    assert_eq!(value, [INF]);
+    assert_close(&grad, &[f64::INFINITY, (-100f64).exp(), 0.0]);
+}
