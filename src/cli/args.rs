@@ -23,6 +23,8 @@ pub(super) enum Command {
     List(ListArgs),
     /// Evaluate a loss and its gradients on arrays from files
     Eval(EvalArgs),
+    /// Time a loss on random inputs, or serve a harness that times many programs
+    Bench(BenchArgs),
     /// Hold interpreters, machine code and finite differences against each other on random inputs
     Check(CheckArgs),
 }
@@ -127,6 +129,44 @@ pub(super) struct CheckArgs {
     /// What the random inputs are drawn from
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) seed: u64,
+}
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  lossjit bench SoftmaxCELoss --input pred=f32[512,32000] --input label=i32[512] --threads 1
+
+  lossjit bench --serve < requests.jsonl";
+
+#[derive(Args, Debug)]
+#[command(after_help = BENCH_EXAMPLES)]
+pub(super) struct BenchArgs {
+    /// The loss: a name or alias that `lossjit list` shows, or one of them in snake_case
+    #[arg(value_name = "LOSS", value_parser = loss, required_unless_present = "serve")]
+    pub(super) loss: Option<Loss>,
+
+    /// Set a parameter of the loss; may be repeated, and the last one counts
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
+    pub(super) settings: Vec<(String, String)>,
+
+    /// The dtype and shape of an input, such as pred=f32[64,10]; may be repeated
+    #[arg(long = "input", value_name = "NAME=DTYPE[SHAPE]", value_parser = spec)]
+    pub(super) inputs: Vec<Spec>,
+
+    /// Take the gradient with respect to an input; may be repeated [default: all that have one]
+    #[arg(long = "grad", value_name = "NAME")]
+    pub(super) grads: Vec<String>,
+
+    /// Use at most so many threads [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(super) threads: Option<NonZeroUsize>,
+
+    /// Print the times as one JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Answer requests on standard input, one JSON object a line, until it ends; BENCH_THREADS sets the threads
+    #[arg(long, conflicts_with_all = ["loss", "settings", "inputs", "grads", "threads", "json"])]
+    pub(super) serve: bool,
 }
 
 fn spec(text: &str) -> Result<Spec, String> {

@@ -49,7 +49,7 @@ fn read_inputs(inputs: &[(String, String)]) -> Result<Vec<(String, Array)>, Fail
 }
 
 /// The threads that a call uses at most.
-fn threads(asked: Option<NonZeroUsize>) -> usize {
+pub(super) fn threads(asked: Option<NonZeroUsize>) -> usize {
     let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
     asked.unwrap_or(cores).min(cores).get()
 }

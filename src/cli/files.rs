@@ -45,6 +45,14 @@ pub fn write_safetensors(path: &Path, arrays: &[(String, Array)]) -> Result<(), 
     replace(path, |out| safetensors::write(out, &header, arrays))
 }
 
+/// Writes an array's elements alone, little-endian and row by row, or nothing at all.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_raw(path: &Path, array: &Array) -> Result<(), FileError> {
+    replace(path, |out| safetensors::write_array(out, array))
+}
+
 fn read_from(path: &Path, key: Option<&str>) -> Result<Array, Problem> {
     let format = format(path.as_os_str().as_encoded_bytes()).ok_or(Problem::Extension)?;
     let (mut file, len) = open(path)?;

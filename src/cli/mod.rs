@@ -2,6 +2,7 @@
 
 mod args;
 pub mod array;
+mod bench;
 mod check;
 mod draw;
 mod eval;
@@ -11,7 +12,9 @@ pub mod files;
 mod list;
 mod number;
 mod program;
+mod serve;
 mod setup;
+mod subject;
 mod summary;
 mod table;
 

@@ -2,12 +2,13 @@
 
 use super::args::{Command, Program};
 use super::failure::{Failure, one_line};
-use super::{check, eval, list};
+use super::{bench, check, eval, list, serve};
 use clap::Parser;
 use std::io::{self, ErrorKind, Write};
 use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// The program.
 pub fn main() -> ExitCode {
@@ -17,6 +18,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> ExitCode {
+    let start = Instant::now();
     let command = match Program::try_parse() {
         Ok(program) => program.command,
         Err(error) => {
@@ -25,7 +27,7 @@ fn run() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match execute(&command).and_then(|text| print(&text)) {
+    match execute(&command, start).and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tell(failure.message());
@@ -35,11 +37,15 @@ fn run() -> ExitCode {
 }
 
 /// Does what is asked and returns what is to be printed.
-fn execute(command: &Command) -> Result<String, Failure> {
+fn execute(command: &Command, start: Instant) -> Result<String, Failure> {
     match command {
         Command::List(args) => Ok(list::run(args)),
         Command::Eval(args) => eval::run(args),
         Command::Check(args) => check::run(args),
+        Command::Bench(args) => match args.loss {
+            Some(loss) => bench::run(args, loss.0),
+            None => serve::run(start, &mut io::stdin().lock(), &mut io::stdout().lock()).map(|()| String::new()),
+        },
     }
 }
 

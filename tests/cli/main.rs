@@ -3,5 +3,6 @@
 mod listed;
 mod refused;
 mod shown;
+mod timed;
 mod values;
 mod workdir;

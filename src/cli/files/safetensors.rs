@@ -89,17 +89,19 @@ pub(super) fn header(arrays: &[(String, Array)]) -> Result<Vec<u8>, Problem> {
 pub(super) fn write(out: &mut dyn Write, header: &[u8], arrays: &[(String, Array)]) -> io::Result<()> {
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(header)?;
-    for (_, array) in in_file_order(arrays) {
-        match array {
-            Array::F32(array) => write_elements(out, array)?,
-            Array::F64(array) => write_elements(out, array)?,
-            Array::I32(array) => write_elements(out, array)?,
-            Array::I64(array) => write_elements(out, array)?,
-            Array::U8(array) => write_elements(out, array)?,
-            Array::U32(array) => write_elements(out, array)?,
-        }
+    in_file_order(arrays).into_iter().try_for_each(|(_, array)| write_array(out, array))
+}
+
+/// The elements alone, row by row.
+pub(super) fn write_array(out: &mut dyn Write, array: &Array) -> io::Result<()> {
+    match array {
+        Array::F32(array) => write_elements(out, array),
+        Array::F64(array) => write_elements(out, array),
+        Array::I32(array) => write_elements(out, array),
+        Array::I64(array) => write_elements(out, array),
+        Array::U8(array) => write_elements(out, array),
+        Array::U32(array) => write_elements(out, array),
     }
-    Ok(())
 }
 
 fn write_elements<T: Element>(out: &mut dyn Write, array: &ArrayD<T>) -> io::Result<()> {
