@@ -16,6 +16,9 @@ use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use std::collections::BTreeMap;
 
+/// A function of `vmath`, in one of its forms, for one dtype.
+pub(super) type TileFunction = (Math, Form, Dtype);
+
 /// Which of the three tile functions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Form {
@@ -67,9 +70,9 @@ fn build(nest: &Nest, binding: &Binding) -> Result<(JITModule, FuncId, Context, 
     let scratch = scratch(nest, binding.real, native_scratch.unwrap_or(0))?;
     let size = scratch.size;
     let mut builder = JITBuilder::with_isa(target::host()?, default_libcall_names());
-    let wanted = functions(nest);
-    for &(math, form) in &wanted {
-        builder.symbol(symbol(math, form, binding.real), address(math, form, binding.real)?);
+    let wanted = functions(nest, binding.real);
+    for &(math, form, real) in &wanted {
+        builder.symbol(symbol(math, form, real), address(math, form, real)?);
     }
     if native_scratch.is_some() {
         builder.symbol(native::CTC, crate::native::ctc as *const u8);
@@ -82,15 +85,15 @@ fn build(nest: &Nest, binding: &Binding) -> Result<(JITModule, FuncId, Context, 
     context.func.signature.params = vec![pointer; 4];
     context.func.signature.returns = vec![AbiParam::new(types::I32)];
     let id = module.declare_function("kernel", Linkage::Export, &context.func.signature).map_err(fail)?;
-    let real = if binding.real == Dtype::F32 { types::F32 } else { types::F64 };
     let mut refs = BTreeMap::new();
-    for &(math, form) in &wanted {
+    for &(math, form, dtype) in &wanted {
+        let real = if dtype == Dtype::F32 { types::F32 } else { types::F64 };
         let mut signature = module.make_signature();
         signature.params = [types::I64, types::I64, types::I64, real, real].map(AbiParam::new).to_vec();
         signature.returns = vec![AbiParam::new(types::F64)];
-        let name = symbol(math, form, binding.real);
+        let name = symbol(math, form, dtype);
         let function = module.declare_function(&name, Linkage::Import, &signature).map_err(fail)?;
-        refs.insert((math, form), module.declare_func_in_func(function, &mut context.func));
+        refs.insert((math, form, dtype), module.declare_func_in_func(function, &mut context.func));
     }
     let mut native = None;
     if native_scratch.is_some() {
@@ -139,27 +142,29 @@ pub(super) fn math_of(point: Point) -> Option<Math> {
 }
 
 /// The tile functions that a nest calls.
-fn functions(nest: &Nest) -> Vec<(Math, Form)> {
-    fn visit(nest: &Nest, body: &[Step], found: &mut Vec<(Math, Form)>) {
+fn functions(nest: &Nest, real: Dtype) -> Vec<TileFunction> {
+    fn visit(nest: &Nest, real: Dtype, body: &[Step], found: &mut Vec<TileFunction>) {
         for step in body {
             let value = match step {
                 Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } => {
-                    visit(nest, body, found);
+                    visit(nest, real, body, found);
                     continue;
                 }
                 Step::Let(value) | Step::Call { value, .. } => *value,
                 _ => continue,
             };
-            let form = match step {
-                Step::Call { into: None, .. } => Form::Sum,
-                Step::Call { sum: Some(_), .. } => Form::MapSum,
-                _ => Form::Map,
+            // Of single elements, outside lanes, everything is in f64.
+            let (form, dtype) = match step {
+                Step::Call { into: None, .. } => (Form::Sum, real),
+                Step::Call { sum: Some(_), .. } => (Form::MapSum, real),
+                Step::Call { .. } => (Form::Map, real),
+                _ => (Form::Map, Dtype::F64),
             };
-            found.extend(nest.graph.as_point(value).and_then(|(p, _)| math_of(p)).map(|math| (math, form)));
+            found.extend(nest.graph.as_point(value).and_then(|(p, _)| math_of(p)).map(|math| (math, form, dtype)));
         }
     }
     let mut found = vec![];
-    visit(nest, &nest.body, &mut found);
+    visit(nest, real, &nest.body, &mut found);
     found.sort();
     found.dedup();
     found

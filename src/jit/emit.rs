@@ -4,12 +4,11 @@
 //! runs four vectors at a time where it folds, so that the additions overlap, then one at a time, then single elements.
 
 use super::Binding;
-use super::compile::{Form, math_of};
+use super::compile::{Form, TileFunction, math_of};
 use super::memory::{Regions, Scratch};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Id, Op, Point};
 use crate::nest::{Nest, SlotId, Source, Step, TILE};
-use crate::vmath::Function as Math;
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -23,6 +22,19 @@ use std::collections::{BTreeMap, HashMap};
 pub(super) struct Val {
     pub value: Value,
     pub wide: bool,
+    /// The same in f64, where it is one element computed outside lanes: what is computed once for a row costs the same in
+    /// f64, and keeps its digits.
+    pub exact: Option<Value>,
+}
+
+impl Val {
+    pub(super) fn one(value: Value) -> Self {
+        Self { value, wide: false, exact: None }
+    }
+
+    pub(super) fn lanes(value: Value) -> Self {
+        Self { value, wide: true, exact: None }
+    }
 }
 
 /// A fold that is running, without a slot.
@@ -56,7 +68,7 @@ pub(super) struct Emitter<'a> {
     at: HashMap<AxisId, Value>,
     pub env: HashMap<Id, Val>,
     pub(super) running: HashMap<Id, Running>,
-    functions: BTreeMap<(Math, Form), FuncRef>,
+    functions: BTreeMap<TileFunction, FuncRef>,
     spare: StackSlot,
 }
 
@@ -66,7 +78,7 @@ impl<'a> Emitter<'a> {
         binding: &'a Binding,
         context: &'a mut Context,
         frontend: &'a mut FunctionBuilderContext,
-        functions: BTreeMap<(Math, Form), FuncRef>,
+        functions: BTreeMap<TileFunction, FuncRef>,
         native: Option<FuncRef>,
         scratch: Scratch,
     ) -> Self {
@@ -335,7 +347,8 @@ impl<'a> Emitter<'a> {
             (Some(_), None) => Form::Map,
         };
         let math = math_of(point).expect("checked");
-        let call = self.b.ins().call(self.functions[&(math, form)], &[x, y, length, scale, shift]);
+        let function = self.functions[&(math, form, self.dtype())];
+        let call = self.b.ins().call(function, &[x, y, length, scale, shift]);
         if let Some(fold) = sum {
             let part = self.b.inst_results(call)[0];
             let total = self.running[&fold].total;
@@ -369,13 +382,18 @@ impl<'a> Emitter<'a> {
     }
 
     /// An elementary function of one element: a tile of one, so that the bits are the same.
+    fn dtype(&self) -> Dtype {
+        if self.real == types::F32 { Dtype::F32 } else { Dtype::F64 }
+    }
+
     pub(super) fn math(&mut self, point: Point, x: Value) -> Result<Value> {
         let math = math_of(point).expect("an elementary function");
         self.b.ins().stack_store(types::I64, x, self.spare, 0);
         let at = self.b.ins().stack_addr(types::I64, self.spare, 0);
         let (one, nothing) = (self.float_const(1.0, false), self.float_const(-0.0, false));
         let count = self.b.ins().iconst(types::I64, 1);
-        self.b.ins().call(self.functions[&(math, Form::Map)], &[at, at, count, one, nothing]);
+        let function = self.functions[&(math, Form::Map, self.dtype())];
+        self.b.ins().call(function, &[at, at, count, one, nothing]);
         Ok(self.b.ins().stack_load(types::I64, self.real, self.spare, 0))
     }
 
@@ -394,13 +412,14 @@ impl<'a> Emitter<'a> {
             return Ok(val);
         }
         let val = match self.nest.graph.op(id) {
-            Op::Float(x) => Val { value: self.float_const(x.get(), false), wide: false },
-            Op::Int(i) => Val { value: self.b.ins().iconst(self.int, i), wide: false },
+            Op::Float(x) => Val::one(self.float_const(x.get(), false)),
+            Op::Int(i) => Val::one(self.b.ins().iconst(self.int, i)),
             Op::Axis(axis) => self.axis_value(axis)?,
             Op::Fold(_) if self.running.contains_key(&id) => {
                 let total = self.b.use_var(self.running[&id].total);
                 let narrow = self.is_sum(id) && self.real == types::F32;
-                Val { value: if narrow { self.b.ins().fdemote(types::F32, total) } else { total }, wide: false }
+                let value = if narrow { self.b.ins().fdemote(types::F32, total) } else { total };
+                Val { exact: narrow.then_some(total), ..Val::one(value) }
             }
             _ => return Err(Error::internal("jit", format!("%{id} is not there yet"))),
         };
@@ -412,7 +431,7 @@ impl<'a> Emitter<'a> {
         let index = self.axis_index(axis)?;
         let index = if self.int == types::I64 { index } else { self.b.ins().ireduce(self.int, index) };
         if self.lane_axis != Some(axis) || self.lanes == 1 {
-            return Ok(Val { value: index, wide: false });
+            return Ok(Val::one(index));
         }
         let first = self.splat(index);
         let ty = self.b.func.dfg.value_type(first);
@@ -422,6 +441,6 @@ impl<'a> Emitter<'a> {
         };
         let steps = self.b.func.dfg.constants.insert(ConstantData::from(bytes.as_slice()));
         let steps = self.b.ins().vconst(ty, steps);
-        Ok(Val { value: self.b.ins().iadd(first, steps), wide: true })
+        Ok(Val::lanes(self.b.ins().iadd(first, steps)))
     }
 }

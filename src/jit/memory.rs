@@ -163,21 +163,21 @@ impl Emitter<'_> {
         if !varies || self.lanes == 1 {
             let at = self.indices(&indices, 0)?;
             let value = self.read_one(input, kind, &at);
-            return Ok(Val { value, wide: false });
+            return Ok(Val::one(value));
         }
         if kind == Kind::Float && self.is_unit_stride(input, &indices) {
             let at = self.indices(&indices, 0)?;
             let address = self.input_address(input, &at);
             let ty = self.real.by(self.lanes as u32).expect("a vector type");
             let value = self.b.ins().load(ty, self.regions.flags(Region::Inputs), address, 0);
-            return Ok(Val { value, wide: true });
+            return Ok(Val::lanes(value));
         }
         let mut lanes = vec![];
         for lane in 0..self.lanes {
             let at = self.indices(&indices, lane)?;
             lanes.push(self.read_one(input, kind, &at));
         }
-        Ok(Val { value: self.gather(&lanes), wide: true })
+        Ok(Val::lanes(self.gather(&lanes)))
     }
 
     /// A vector of scalars.
@@ -337,10 +337,11 @@ impl Emitter<'_> {
         if self.nest.slots[slot].place == Place::Sums {
             let total = self.load_sums(address, wide);
             let value = self.narrow_sums(&total, wide);
-            return Ok(Val { value, wide });
+            let exact = (!wide && self.real == types::F32).then(|| total[0]);
+            return Ok(Val { value, wide, exact });
         }
         let ty = if wide { self.real.by(self.lanes as u32).expect("a vector type") } else { self.real };
-        Ok(Val { value: self.b.ins().load(ty, flags, address, 0), wide })
+        Ok(Val { value: self.b.ins().load(ty, flags, address, 0), wide, exact: None })
     }
 
     pub(super) fn keep(&mut self, value: Id, slot: SlotId) -> Result<()> {

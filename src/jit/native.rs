@@ -91,7 +91,7 @@ impl Emitter<'_> {
         if let Some(loss) = loss {
             let wide = self.b.ins().stack_load(types::I64, types::F64, slot, 0);
             let value = if self.real == types::F32 { self.b.ins().fdemote(types::F32, wide) } else { wide };
-            self.env.insert(loss, Val { value, wide: false });
+            self.env.insert(loss, Val { exact: Some(wide), ..Val::one(value) });
         }
         Ok(())
     }

@@ -2,19 +2,56 @@
 
 use super::emit::{Emitter, Val};
 use crate::error::{Error, Result};
-use crate::ir::{Id, Kind, Point};
+use crate::ir::{Id, Kind, Op, Point};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Value, types};
 
 impl Emitter<'_> {
-    /// Emits a pointwise op that is no elementary function. A vector where an argument is one.
+    /// Emits a pointwise op: in lanes, or in f64 where it is computed for one element outside them.
     pub(super) fn point(&mut self, id: Id, point: Point, args: &[Id]) -> Result<Val> {
+        if self.lane_axis.is_some() || self.real == types::F64 {
+            return self.point_in_lanes(id, point, args);
+        }
+        let mut exact = vec![];
+        let mut kinds = vec![];
+        for &arg in args {
+            let kind = self.nest.graph.ty(arg).kind;
+            exact.push(if kind == Kind::Float { self.exact(arg)? } else { self.get(arg)?.value });
+            kinds.push(kind);
+        }
+        self.real = types::F64;
+        let value = self.instruction(id, point, &exact, &kinds, false);
+        self.real = types::F32;
+        let value = value?;
+        if self.nest.graph.ty(id).kind != Kind::Float {
+            return Ok(Val::one(value));
+        }
+        let narrow = self.b.ins().fdemote(types::F32, value);
+        Ok(Val { exact: Some(value), ..Val::one(narrow) })
+    }
+
+    /// A float that is at hand, in f64.
+    fn exact(&mut self, id: Id) -> Result<Value> {
+        if let Op::Float(x) = self.nest.graph.op(id) {
+            return Ok(self.b.ins().f64const(x.get()));
+        }
+        let val = self.get(id)?;
+        Ok(val.exact.unwrap_or_else(|| self.b.ins().fpromote(types::F64, val.value)))
+    }
+
+    /// A vector where an argument is one.
+    fn point_in_lanes(&mut self, id: Id, point: Point, args: &[Id]) -> Result<Val> {
         let vals: Vec<Val> = args.iter().map(|&a| self.get(a)).collect::<Result<_>>()?;
         let wide = vals.iter().any(|v| v.wide);
         let kinds: Vec<Kind> = args.iter().map(|&a| self.nest.graph.ty(a).kind).collect();
         let v: Vec<Value> = vals.iter().zip(&kinds).map(|(&val, &kind)| self.widen(val, kind, wide)).collect();
+        let value = self.instruction(id, point, &v, &kinds, wide)?;
+        Ok(Val { value, wide, exact: None })
+    }
+
+    fn instruction(&mut self, id: Id, point: Point, v: &[Value], kinds: &[Kind], wide: bool) -> Result<Value> {
         let float = kinds.last() == Some(&Kind::Float);
-        let value = match point {
+        Ok(match point {
             Point::Neg => self.b.ins().fneg(v[0]),
             Point::Abs => self.b.ins().fabs(v[0]),
             Point::Sqrt => self.b.ins().sqrt(v[0]),
@@ -57,8 +94,7 @@ impl Emitter<'_> {
             Point::Sigmoid | Point::Softplus => {
                 return Err(Error::internal("jit", format!("%{id}: {} was not expanded", point.name())));
             }
-        };
-        Ok(Val { value, wide })
+        })
     }
 
     /// `a` where the condition holds, else `b`.
