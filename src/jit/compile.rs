@@ -39,7 +39,7 @@ impl Form {
 
 /// Compiles a checked nest.
 pub fn compile(nest: Nest, binding: Binding) -> Result<Kernel> {
-    let (mut module, id, mut context, scratch) = build(&nest, &binding)?;
+    let Built { mut module, id, mut context, scratch, constants } = build(&nest, &binding)?;
     let fail = |e: &dyn std::fmt::Display| Error::internal("jit", e.to_string());
     module.define_function(id, &mut context).map_err(|e| fail(&format!("{e:?}")))?;
     let size = context.compiled_code().map_or(0, |code| code.code_buffer().len());
@@ -48,19 +48,40 @@ pub fn compile(nest: Nest, binding: Binding) -> Result<Kernel> {
     // SAFETY: the function was declared with the signature of `Entry` and lives as long as the module, which the
     // kernel owns.
     let entry = unsafe { std::mem::transmute::<*const u8, Entry>(address) };
-    Ok(Kernel { nest, binding, scratch, entry, code: Code::new(module, size) })
+    Ok(Kernel { nest, binding, scratch, entry, constants, code: Code::new(module, size) })
 }
 
 /// The code as Cranelift's text, before optimisation.
 pub fn clif(nest: &Nest, binding: &Binding) -> Result<String> {
-    let (module, _, context, _) = build(nest, binding)?;
+    let Built { module, context, .. } = build(nest, binding)?;
     let text = context.func.display().to_string();
     // SAFETY: nothing was defined in the module, so nothing points into its memory.
     unsafe { module.free_memory() };
     Ok(text)
 }
 
-fn build(nest: &Nest, binding: &Binding) -> Result<(JITModule, FuncId, Context, usize)> {
+/// The machine code as Cranelift's text.
+pub fn assembly(nest: &Nest, binding: &Binding) -> Result<String> {
+    let Built { mut module, id, mut context, .. } = build(nest, binding)?;
+    context.set_disasm(true);
+    let defined = module.define_function(id, &mut context);
+    let text = context.compiled_code().and_then(|code| code.vcode.clone()).unwrap_or_default();
+    // SAFETY: the function is never called.
+    unsafe { module.free_memory() };
+    defined.map_err(|e| Error::internal("jit", e.to_string()))?;
+    Ok(text)
+}
+
+/// A kernel before its code is made.
+struct Built {
+    module: JITModule,
+    id: FuncId,
+    context: Context,
+    scratch: usize,
+    constants: Box<[u64]>,
+}
+
+fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     let fits = |size: usize| i64::try_from(size).is_ok() && (binding.real == Dtype::F64 || size <= i32::MAX as usize);
     if let Some(axis) = nest.extents.iter().position(|&size| !fits(size)) {
         let problem = format!("axis {} is too long for {}", nest.graph.axes[axis], binding.real);
@@ -82,7 +103,7 @@ fn build(nest: &Nest, binding: &Binding) -> Result<(JITModule, FuncId, Context, 
     let mut context = module.make_context();
     let pointer = AbiParam::new(types::I64);
     context.func.signature = module.make_signature();
-    context.func.signature.params = vec![pointer; 4];
+    context.func.signature.params = vec![pointer; 5];
     context.func.signature.returns = vec![AbiParam::new(types::I32)];
     let id = module.declare_function("kernel", Linkage::Export, &context.func.signature).map_err(fail)?;
     let mut refs = BTreeMap::new();
@@ -105,8 +126,9 @@ fn build(nest: &Nest, binding: &Binding) -> Result<(JITModule, FuncId, Context, 
     }
     let mut frontend = FunctionBuilderContext::new();
     let config = module.target_config();
-    Emitter::new(nest, binding, &mut context, &mut frontend, refs, native, scratch).function(config)?;
-    Ok((module, id, context, size))
+    let emitter = Emitter::new(nest, binding, &mut context, &mut frontend, refs, native, scratch);
+    let constants = emitter.function(config)?.into_words();
+    Ok(Built { module, id, context, scratch: size, constants })
 }
 
 fn symbol(math: Math, form: Form, real: Dtype) -> String {

@@ -5,6 +5,7 @@
 
 use super::Binding;
 use super::compile::{Form, TileFunction, math_of};
+use super::constants::Constants;
 use super::memory::{Regions, Scratch};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Id, Op, Point};
@@ -59,6 +60,9 @@ pub(super) struct Emitter<'a> {
     pub inputs: Vec<Value>,
     pub outputs: Vec<Value>,
     pub scratch: Value,
+    /// The address of the constants.
+    pub table: Value,
+    pub constants: Constants,
     pub offsets: Vec<usize>,
     /// Where the scratch of native kernels begins, and the kernel.
     pub native_scratch: usize,
@@ -113,6 +117,8 @@ impl<'a> Emitter<'a> {
             inputs: pointers,
             outputs,
             scratch: params[3],
+            table: params[4],
+            constants: Constants::default(),
             offsets: scratch.offsets,
             native_scratch: scratch.native,
             native,
@@ -126,13 +132,13 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    pub(super) fn function(mut self, config: cranelift_codegen::isa::TargetFrontendConfig) -> Result<()> {
+    pub(super) fn function(mut self, config: cranelift_codegen::isa::TargetFrontendConfig) -> Result<Constants> {
         let nest = self.nest;
         self.body(&nest.body)?;
         let status = self.b.use_var(self.status);
         self.b.ins().return_(&[status]);
         self.b.finalize(config);
-        Ok(())
+        Ok(self.constants)
     }
 
     fn body(&mut self, body: &[Step]) -> Result<()> {
@@ -185,6 +191,9 @@ impl<'a> Emitter<'a> {
     }
 
     /// A loop: the body for `first`, `first + step`, … below `last`. What the body computes ends with it.
+    ///
+    /// The condition is tested before the loop and at its end, so that the body is the loop's header: Cranelift moves
+    /// what does not change out of such loops only.
     pub(super) fn counted(
         &mut self,
         first: Value,
@@ -192,23 +201,21 @@ impl<'a> Emitter<'a> {
         step: i64,
         body: impl FnOnce(&mut Self, Value) -> Result<()>,
     ) -> Result<Value> {
-        let (head, inside, after) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let (inside, after) = (self.b.create_block(), self.b.create_block());
         let counter = self.b.declare_var(types::I64);
         self.b.def_var(counter, first);
-        self.b.ins().jump(head, &[]);
-        self.b.switch_to_block(head);
-        let index = self.b.use_var(counter);
-        let more = self.b.ins().icmp(IntCC::SignedLessThan, index, last);
-        self.b.ins().brif(more, inside, &[], after, &[]);
+        let any = self.b.ins().icmp(IntCC::SignedLessThan, first, last);
+        self.b.ins().brif(any, inside, &[], after, &[]);
         self.b.switch_to_block(inside);
-        self.b.seal_block(inside);
+        let index = self.b.use_var(counter);
         let env = self.env.clone();
         body(self, index)?;
         self.env = env;
         let next = self.b.ins().iadd_imm_s(index, step);
         self.b.def_var(counter, next);
-        self.b.ins().jump(head, &[]);
-        self.b.seal_block(head);
+        let more = self.b.ins().icmp(IntCC::SignedLessThan, next, last);
+        self.b.ins().brif(more, inside, &[], after, &[]);
+        self.b.seal_block(inside);
         self.b.switch_to_block(after);
         self.b.seal_block(after);
         Ok(self.b.use_var(counter))
@@ -240,18 +247,15 @@ impl<'a> Emitter<'a> {
             .iter()
             .filter_map(|s| if let Step::Fold { fold, slot: None } = s { Some(*fold) } else { None })
             .collect();
-        let unroll = if folds.is_empty() { 1 } else { 4 };
+        // Four parts of a fold overlap their additions; without one, two copies share what a loop costs.
+        let unroll = if folds.is_empty() { 2 } else { 4 };
         self.lane_axis = Some(axis);
         let mut first = self.b.ins().iconst(types::I64, 0);
         let whole = self.nest.extents[axis.index()];
         for (lanes, copies) in [(width, unroll), (width, 1), (1, 1)] {
-            let covered = copies * lanes;
-            let redundant =
-                lanes == width && copies == 1 && unroll == 1 && folds.is_empty() && covered != width * unroll;
-            if covered > whole || redundant {
-                continue;
+            if copies * lanes <= whole {
+                first = self.lane_loop(axis, start, first, length, body, &folds, lanes, copies)?;
             }
-            first = self.lane_loop(axis, start, first, length, body, &folds, lanes, copies)?;
         }
         self.lane_axis = None;
         self.tile_index = None;
@@ -381,11 +385,11 @@ impl<'a> Emitter<'a> {
         })
     }
 
-    /// An elementary function of one element: a tile of one, so that the bits are the same.
     fn dtype(&self) -> Dtype {
         if self.real == types::F32 { Dtype::F32 } else { Dtype::F64 }
     }
 
+    /// An elementary function of one element: a tile of one, so that the bits are the same.
     pub(super) fn math(&mut self, point: Point, x: Value) -> Result<Value> {
         let math = math_of(point).expect("an elementary function");
         self.b.ins().stack_store(types::I64, x, self.spare, 0);
@@ -413,7 +417,7 @@ impl<'a> Emitter<'a> {
         }
         let val = match self.nest.graph.op(id) {
             Op::Float(x) => Val::one(self.float_const(x.get(), false)),
-            Op::Int(i) => Val::one(self.b.ins().iconst(self.int, i)),
+            Op::Int(i) => Val::one(self.int_const(i)),
             Op::Axis(axis) => self.axis_value(axis)?,
             Op::Fold(_) if self.running.contains_key(&id) => {
                 let total = self.b.use_var(self.running[&id].total);

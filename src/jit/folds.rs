@@ -16,7 +16,13 @@ impl Emitter<'_> {
     }
 
     pub(super) fn combine(&mut self, fold: Id, a: Value, b: Value) -> Value {
-        if self.is_sum(fold) { self.b.ins().fadd(a, b) } else { self.b.ins().fmax(a, b) }
+        if self.is_sum(fold) {
+            return self.b.ins().fadd(a, b);
+        }
+        if self.b.func.dfg.value_type(a).is_vector() {
+            return self.extreme(true, a, b, true, true);
+        }
+        self.b.ins().fmax(a, b)
     }
 
     /// The fold of a vector's lanes.
@@ -50,7 +56,7 @@ impl Emitter<'_> {
             return self.fill(slot, neutral, sum);
         }
         let total = self.b.declare_var(if sum { types::F64 } else { self.real });
-        let value = if sum { self.b.ins().f64const(neutral) } else { self.float_const(neutral, false) };
+        let value = if sum { self.f64_const(neutral) } else { self.float_const(neutral, false) };
         self.b.def_var(total, value);
         self.running.insert(fold, Running { total });
         Ok(())
@@ -62,7 +68,7 @@ impl Emitter<'_> {
         let open = axes.iter().filter(|a| !self.is_open(**a)).map(|a| self.nest.extents[a.index()] as i64);
         let count = open.product::<i64>();
         let (address, region) = self.slot_address(slot)?;
-        let value = if sum { self.b.ins().f64const(neutral) } else { self.float_const(neutral, false) };
+        let value = if sum { self.f64_const(neutral) } else { self.float_const(neutral, false) };
         let size = i64::from(self.b.func.dfg.value_type(value).bytes());
         let (first, last) = (self.b.ins().iconst(types::I64, 0), self.b.ins().iconst(types::I64, count));
         self.counted(first, last, 1, |e, index| {
@@ -101,7 +107,7 @@ impl Emitter<'_> {
             let flags = self.regions.flags(region);
             let ty = self.b.func.dfg.value_type(value);
             let known = self.b.ins().load(ty, flags, address, 0);
-            let top = self.b.ins().fmax(known, value);
+            let top = self.combine(fold, known, value);
             self.b.ins().store(flags, top, address, 0);
         }
         Ok(())

@@ -5,8 +5,9 @@ use crate::nest::Nest;
 use cranelift_jit::JITModule;
 use std::sync::Mutex;
 
-/// Pointers to every buffer, inputs then outputs; the range of the parallel axis; scratch. Returns [`Status`] bits.
-pub(super) type Entry = unsafe extern "C" fn(*const *mut u8, i64, i64, *mut u8) -> u32;
+/// Pointers to every buffer, inputs then outputs; the range of the parallel axis; scratch; constants. Returns [`Status`]
+/// bits.
+pub(super) type Entry = unsafe extern "C" fn(*const *mut u8, i64, i64, *mut u8, *const u64) -> u32;
 
 /// What a run found in the data.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -34,6 +35,7 @@ pub struct Kernel {
     /// Bytes of scratch for one run; every thread needs its own.
     pub scratch: usize,
     pub(super) entry: Entry,
+    pub(super) constants: Box<[u64]>,
     pub(super) code: Code,
 }
 
@@ -47,8 +49,10 @@ impl Kernel {
     /// `self.scratch` bytes, aligned to 64, and used by nobody else. `range` lies within the parallel axis.
     pub unsafe fn run(&self, buffers: &[*mut u8], range: std::ops::Range<usize>, scratch: *mut u8) -> Status {
         debug_assert_eq!(buffers.len(), self.nest.graph.inputs.len() + self.nest.graph.outputs.len());
-        // SAFETY: the entry lives as long as `self.code`; the rest is the caller's promise.
-        Status(unsafe { (self.entry)(buffers.as_ptr(), range.start as i64, range.end as i64, scratch) })
+        let (first, last) = (range.start as i64, range.end as i64);
+        // SAFETY: the entry lives as long as `self.code`, and was made with this table of constants; the rest is the
+        // caller's promise.
+        Status(unsafe { (self.entry)(buffers.as_ptr(), first, last, scratch, self.constants.as_ptr()) })
     }
 
     /// The size of the machine code's function, in bytes.

@@ -78,31 +78,55 @@ pub(super) fn scratch(nest: &crate::nest::Nest, real: Dtype, native: usize) -> R
     Ok(Scratch { offsets, native: end, size })
 }
 
+/// A 64-bit index of an element along one axis.
+#[derive(Clone, Copy)]
+struct Index {
+    value: Value,
+    /// From data, so it may be anything.
+    computed: bool,
+    along_lanes: bool,
+}
+
 impl Emitter<'_> {
-    fn scaled(&mut self, index: Value, stride: i64) -> Value {
-        if stride == 1 { index } else { self.b.ins().imul_imm_s(index, stride) }
+    /// An address from terms of index and bytes: what stays the same along the lanes first, so that it can move out of
+    /// their loop.
+    fn address(&mut self, base: Value, terms: &[(Index, i64)]) -> Value {
+        let mut address = base;
+        for along_lanes in [false, true] {
+            for &(index, bytes) in terms.iter().filter(|(index, _)| index.along_lanes == along_lanes) {
+                let step = self.scaled(index.value, bytes, along_lanes);
+                address = self.b.ins().iadd(address, step);
+            }
+        }
+        address
+    }
+
+    /// The running index of a loop.
+    fn index(&mut self, axis: AxisId) -> Result<Index> {
+        let value = self.axis_index(axis)?;
+        Ok(Index { value, computed: false, along_lanes: self.lane_axis == Some(axis) })
     }
 
     /// The address of an input's element whose indices are i64 values; one computed from data that is outside its axis
     /// is noted, and replaced by the address of some scratch.
-    fn input_address(&mut self, input: InputId, indices: &[(Value, bool)]) -> Value {
+    fn input_address(&mut self, input: InputId, indices: &[Index]) -> Value {
         let size = self.binding.inputs[input.index()].size() as i64;
         let strides = self.binding.layout.inputs[input.index()].clone();
         let dims = self.nest.graph.input(input).axes.clone();
-        let mut address = self.inputs[input.index()];
         let mut valid: Option<Value> = None;
-        for (((index, computed), stride), dim) in indices.iter().zip(strides).zip(dims) {
-            if *computed {
+        let mut terms = vec![];
+        for ((&index, stride), dim) in indices.iter().zip(strides).zip(dims) {
+            if index.computed {
                 let extent = self.b.ins().iconst(types::I64, self.nest.extents[dim.index()] as i64);
-                let within = self.b.ins().icmp(IntCC::UnsignedLessThan, *index, extent);
+                let within = self.b.ins().icmp(IntCC::UnsignedLessThan, index.value, extent);
                 valid = Some(match valid {
                     Some(others) => self.b.ins().band(others, within),
                     None => within,
                 });
             }
-            let step = self.scaled(*index, stride as i64 * size);
-            address = self.b.ins().iadd(address, step);
+            terms.push((index, stride as i64 * size));
         }
+        let address = self.address(self.inputs[input.index()], &terms);
         match valid {
             Some(valid) => {
                 let outside = self.b.ins().bxor_imm_s(valid, 1);
@@ -122,21 +146,26 @@ impl Emitter<'_> {
         self.b.def_var(self.status, status);
     }
 
-    /// The indices of a read for one lane: whole numbers of 64 bits, and whether each comes from data.
-    fn indices(&mut self, indices: &[Id], lane: usize) -> Result<Vec<(Value, bool)>> {
+    /// The indices of a read for one lane.
+    fn indices(&mut self, indices: &[Id], lane: usize) -> Result<Vec<Index>> {
         let mut values = vec![];
         for &index in indices {
             values.push(match self.nest.graph.op(index) {
                 Op::Axis(axis) => {
-                    let start = self.axis_index(axis)?;
-                    let along = self.lane_axis == Some(axis) && lane > 0;
-                    (if along { self.b.ins().iadd_imm_s(start, lane as i64) } else { start }, false)
+                    let mut index = self.index(axis)?;
+                    if index.along_lanes && lane > 0 {
+                        index.value = self.b.ins().iadd_imm_s(index.value, lane as i64);
+                    }
+                    index
                 }
-                Op::Int(i) => (self.b.ins().iconst(types::I64, i), false),
+                Op::Int(i) => {
+                    let value = self.constant(types::I64, i as u64);
+                    Index { value, computed: false, along_lanes: false }
+                }
                 _ => {
                     let found = self.get(index)?;
                     let one = if found.wide { self.b.ins().extractlane(found.value, lane as u8) } else { found.value };
-                    (self.widened(one), true)
+                    Index { value: self.widened(one), computed: true, along_lanes: found.wide }
                 }
             });
         }
@@ -203,7 +232,7 @@ impl Emitter<'_> {
         step == 1
     }
 
-    fn read_one(&mut self, input: InputId, kind: Kind, indices: &[(Value, bool)]) -> Value {
+    fn read_one(&mut self, input: InputId, kind: Kind, indices: &[Index]) -> Value {
         let address = self.input_address(input, indices);
         let flags = self.regions.flags(Region::Inputs);
         if kind == Kind::Float {
@@ -255,15 +284,13 @@ impl Emitter<'_> {
         let axes = self.nest.graph.outputs[output].axes.clone();
         let strides = self.binding.layout.outputs[output].clone();
         let size = self.real.bytes() as i64;
-        let mut address = self.outputs[output];
+        let mut terms = vec![];
         for (axis, stride) in axes.into_iter().zip(strides) {
             if self.nest.extents[axis.index()] != 1 {
-                let index = self.axis_index(axis)?;
-                let step = self.scaled(index, stride as i64 * size);
-                address = self.b.ins().iadd(address, step);
+                terms.push((self.index(axis)?, stride as i64 * size));
             }
         }
-        Ok(address)
+        Ok(self.address(self.outputs[output], &terms))
     }
 
     /// Writes an output's element, or as many as there are lanes.
@@ -304,25 +331,27 @@ impl Emitter<'_> {
         }
         let base = self.b.ins().iadd_imm_s(self.scratch, self.offsets[slot] as i64);
         let size = if place == Place::Sums { 8 } else { i64::from(self.real.bytes()) };
-        let index = match place {
-            Place::Tile => self.tile_index.ok_or_else(|| Error::internal("jit", "tile scratch outside a tile"))?,
-            _ => self.slot_index(&axes)?,
+        let terms = match place {
+            Place::Tile => {
+                let value = self.tile_index.ok_or_else(|| Error::internal("jit", "tile scratch outside a tile"))?;
+                vec![(Index { value, computed: false, along_lanes: true }, size)]
+            }
+            _ => self.row_major(&axes, size)?,
         };
-        let step = self.scaled(index, size);
-        Ok((self.b.ins().iadd(base, step), Region::Scratch))
+        Ok((self.address(base, &terms), Region::Scratch))
     }
 
-    /// The row-major index along axes; those without an open loop count as 0.
-    fn slot_index(&mut self, axes: &[AxisId]) -> Result<Value> {
-        let mut index = self.b.ins().iconst(types::I64, 0);
-        for &axis in axes {
-            index = self.b.ins().imul_imm_s(index, self.nest.extents[axis.index()] as i64);
+    /// The terms of a row-major array's address; axes without an open loop count as 0.
+    fn row_major(&mut self, axes: &[AxisId], size: i64) -> Result<Vec<(Index, i64)>> {
+        let mut bytes = size;
+        let mut terms = vec![];
+        for &axis in axes.iter().rev() {
             if self.is_open(axis) {
-                let along = self.axis_index(axis)?;
-                index = self.b.ins().iadd(index, along);
+                terms.push((self.index(axis)?, bytes));
             }
+            bytes = bytes.saturating_mul(self.nest.extents[axis.index()] as i64);
         }
-        Ok(index)
+        Ok(terms)
     }
 
     /// Whether a slot has an element per lane; otherwise all lanes share one.

@@ -4,6 +4,7 @@
 //! buffers; what neither can know, indices computed from data, it checks itself.
 
 mod compile;
+mod constants;
 mod emit;
 mod folds;
 mod kernel;
@@ -12,7 +13,7 @@ mod native;
 mod ops;
 mod target;
 
-pub use compile::{clif, compile};
+pub use compile::{assembly, clif, compile};
 pub use kernel::{Kernel, Status};
 
 use crate::ir::Dtype;

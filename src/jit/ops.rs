@@ -20,7 +20,7 @@ impl Emitter<'_> {
             kinds.push(kind);
         }
         self.real = types::F64;
-        let value = self.instruction(id, point, &exact, &kinds, false);
+        let value = self.instruction(id, point, args, &exact, &kinds, false);
         self.real = types::F32;
         let value = value?;
         if self.nest.graph.ty(id).kind != Kind::Float {
@@ -33,7 +33,7 @@ impl Emitter<'_> {
     /// A float that is at hand, in f64.
     fn exact(&mut self, id: Id) -> Result<Value> {
         if let Op::Float(x) = self.nest.graph.op(id) {
-            return Ok(self.b.ins().f64const(x.get()));
+            return Ok(self.f64_const(x.get()));
         }
         let val = self.get(id)?;
         Ok(val.exact.unwrap_or_else(|| self.b.ins().fpromote(types::F64, val.value)))
@@ -45,15 +45,29 @@ impl Emitter<'_> {
         let wide = vals.iter().any(|v| v.wide);
         let kinds: Vec<Kind> = args.iter().map(|&a| self.nest.graph.ty(a).kind).collect();
         let v: Vec<Value> = vals.iter().zip(&kinds).map(|(&val, &kind)| self.widen(val, kind, wide)).collect();
-        let value = self.instruction(id, point, &v, &kinds, wide)?;
+        let value = self.instruction(id, point, args, &v, &kinds, wide)?;
         Ok(Val { value, wide, exact: None })
     }
 
-    fn instruction(&mut self, id: Id, point: Point, v: &[Value], kinds: &[Kind], wide: bool) -> Result<Value> {
+    fn instruction(
+        &mut self,
+        id: Id,
+        point: Point,
+        args: &[Id],
+        v: &[Value],
+        kinds: &[Kind],
+        wide: bool,
+    ) -> Result<Value> {
         let float = kinds.last() == Some(&Kind::Float);
         Ok(match point {
-            Point::Neg => self.b.ins().fneg(v[0]),
-            Point::Abs => self.b.ins().fabs(v[0]),
+            Point::Neg => {
+                let sign = self.float_const(-0.0, wide);
+                self.b.ins().bxor(v[0], sign)
+            }
+            Point::Abs => {
+                let sign = self.float_const(-0.0, wide);
+                self.b.ins().band_not(v[0], sign)
+            }
             Point::Sqrt => self.b.ins().sqrt(v[0]),
             Point::Sign => self.sign(v[0], wide),
             Point::Add if float => self.b.ins().fadd(v[0], v[1]),
@@ -63,8 +77,8 @@ impl Emitter<'_> {
             Point::Mul if float => self.b.ins().fmul(v[0], v[1]),
             Point::Mul => self.b.ins().imul(v[0], v[1]),
             Point::Div => self.b.ins().fdiv(v[0], v[1]),
-            Point::Max if float => self.b.ins().fmax(v[0], v[1]),
-            Point::Min if float => self.b.ins().fmin(v[0], v[1]),
+            Point::Max if float => self.extreme(true, v[0], v[1], wide, self.may_be_nan(args[1])),
+            Point::Min if float => self.extreme(false, v[0], v[1], wide, self.may_be_nan(args[1])),
             Point::Max => {
                 let first = self.b.ins().icmp(IntCC::SignedGreaterThan, v[0], v[1]);
                 self.choose(first, v[0], v[1], wide)
@@ -83,6 +97,10 @@ impl Emitter<'_> {
             Point::Not => self.b.ins().bxor_imm_s(v[0], 1),
             Point::And => self.b.ins().band(v[0], v[1]),
             Point::Or => self.b.ins().bor(v[0], v[1]),
+            Point::Select if wide && self.is_zero(args[2]) => {
+                let mask = self.bits(v[0], self.b.func.dfg.value_type(v[1]));
+                self.b.ins().band(v[1], mask)
+            }
             Point::Select => self.choose(v[0], v[1], v[2], wide),
             Point::Float => self.int_to_float(v[0], wide),
             Point::Exp | Point::Log | Point::Log1p | Point::Expm1 | Point::Tanh => {
@@ -95,6 +113,27 @@ impl Emitter<'_> {
                 return Err(Error::internal("jit", format!("%{id}: {} was not expanded", point.name())));
             }
         })
+    }
+
+    /// The larger or the smaller of two; NaN where one is. Cranelift's own take eight instructions of vectors, because
+    /// they order the zeros too; this pattern is one where `b` is a number, and three else.
+    pub(super) fn extreme(&mut self, largest: bool, a: Value, b: Value, wide: bool, b_may_be_nan: bool) -> Value {
+        let (x, y) = if largest { (a, b) } else { (b, a) };
+        let take_b = self.b.ins().fcmp(FloatCC::LessThan, x, y);
+        let known = self.choose(take_b, b, a, wide);
+        if !b_may_be_nan {
+            return known; // where a is NaN the comparison fails
+        }
+        let number = self.b.ins().fcmp(FloatCC::Equal, b, b);
+        self.choose(number, known, b, wide)
+    }
+
+    fn may_be_nan(&self, id: Id) -> bool {
+        !matches!(self.nest.graph.op(id), Op::Float(x) if !x.get().is_nan())
+    }
+
+    fn is_zero(&self, id: Id) -> bool {
+        matches!(self.nest.graph.op(id), Op::Float(x) if x.get().to_bits() == 0)
     }
 
     /// `a` where the condition holds, else `b`.
@@ -137,12 +176,6 @@ impl Emitter<'_> {
         }
         let ty = if wide { self.real.by(self.lanes as u32).expect("a vector type") } else { self.real };
         self.b.ins().fcvt_from_sint(ty, x)
-    }
-
-    pub(super) fn float_const(&mut self, value: f64, wide: bool) -> Value {
-        let scalar =
-            if self.real == types::F32 { self.b.ins().f32const(value as f32) } else { self.b.ins().f64const(value) };
-        if wide { self.splat(scalar) } else { scalar }
     }
 
     pub(super) fn splat(&mut self, scalar: Value) -> Value {
