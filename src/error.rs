@@ -14,8 +14,8 @@ pub enum Error {
     /// A shape that does not fit, with what would.
     #[error("{input}: shape {found:?} {problem}")]
     Shape { input: String, found: Vec<usize>, problem: String },
-    #[error("{input}: has {found} dimensions, but {expected} are needed")]
-    Rank { input: String, found: usize, expected: String },
+    #[error("{input}: shape {found:?} has {} dimensions, not {expected}", found.len())]
+    Rank { input: String, found: Vec<usize>, expected: String },
     /// A parameter that counts axes is out of range.
     #[error("{parameter} = {value} is out of range for {input}, which has {rank} dimensions")]
     AxisRange { parameter: String, value: i64, input: String, rank: usize },

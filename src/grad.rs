@@ -48,14 +48,14 @@ pub fn differentiable(graph: &Graph) -> Result<Vec<String>> {
 /// The graph that gives what is wanted: `out`, then `grad.NAME` for each input asked for.
 ///
 /// # Errors
-/// An input is unknown, is no float, or the loss does not depend on it smoothly.
+/// An input is not given, is no float, or the loss does not depend on it smoothly.
 pub fn grad(graph: &Graph, wanted: &Wanted) -> Result<Graph> {
     for name in &wanted.wrt {
         let input = graph.find_input(name).map(|i| graph.input(i));
-        let input = input.ok_or_else(|| Error::UnknownInput {
+        let given = || graph.inputs.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(", ");
+        let input = input.ok_or_else(|| Error::NoGradient {
             input: name.clone(),
-            loss: graph.name.clone(),
-            known: graph.inputs.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(", "),
+            why: format!("it is not given; given are {}", given()),
         })?;
         if input.kind != Kind::Float {
             return Err(Error::NoGradient { input: name.clone(), why: "it holds class numbers".into() });

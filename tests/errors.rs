@@ -35,7 +35,7 @@ fn names() {
     assert_refused!(L2Loss::new(), {pred: x, label: x, pred: x}, NONE, "pred: given twice");
     assert_refused!(
         L2Loss::new(), {pred: x, label: x}, ["sample_weight"],
-        "sample_weight: unknown; l2 takes pred, label"
+        "sample_weight: has no gradient: it is not given; given are pred, label"
     );
     assert_refused!(
         SoftmaxCELoss::new(), {pred: x, label: array![0i32, 1]}, ["label"],
@@ -64,11 +64,11 @@ fn shapes() {
     );
     assert_refused!(
         SoftmaxCELoss::new(), {pred: x, label: Array3::<i32>::zeros((4, 1, 1))}, NONE,
-        "label: has 3 dimensions, but 1 [n] are needed"
+        "label: shape [4, 1, 1] has 3 dimensions, not 1 [n] or 2 [n 1]"
     );
     assert_refused!(
         L1Loss::new(), {pred: ndarray::arr0(1f32), label: ndarray::arr0(1f32)}, NONE,
-        "pred: has 0 dimensions, but at least 1 are needed"
+        "pred: shape [] has 0 dimensions, not 1 or more"
     );
 }
 

@@ -83,6 +83,53 @@ fn stabilised_by_hand() {
     assert!((found[[0]] - 3f32.ln()).abs() < 1e-6, "{found}");
 }
 
+/// Gradients that are a difference keep their digits, whatever stands before them: by the label −x of binary
+/// cross-entropy, by the anchor negative − positive of triplets.
+#[test]
+fn small_gradients() {
+    let near = |found: &ArrayD<f32>, wanted: &[f64]| {
+        let close = |(&a, &b): (&f32, &f64)| (f64::from(a) / b - 1.0).abs() < 4e-7;
+        assert!(found.len() == wanted.len() && found.iter().zip(wanted).all(close), "{found}, not {wanted:?}");
+    };
+    let (pred, label) = (array![[1e-5f32, -3e-4], [2e-6, 1e-7]], array![[1f32, 0.0], [0.5, 1.0]]);
+    let (weight, head) = (array![[0.75f32, 1.5], [2.0, 0.3]], array![0.7f32, -1.9]);
+    let slopes = |weighed: bool, by_head: bool, half: f64| -> Vec<f64> {
+        let factor = |n: usize, i: usize| {
+            f64::from(if weighed { weight[[n, i]] } else { 1.0 }) * f64::from(if by_head { head[n] } else { 1.0 })
+        };
+        (0..4).map(|k| -f64::from(pred[[k / 2, k % 2]]) * factor(k / 2, k % 2) / 2.0 * half).collect()
+    };
+    for by_head in [false, true] {
+        for weighed in [false, true] {
+            let mut given = inputs! { pred: &pred, label: &label }.to_vec();
+            given.extend(weighed.then_some(("sample_weight", (&weight).into())));
+            let grad = |loss: Box<dyn Loss>| {
+                let block = HybridBlock::new(loss).hybridize();
+                let head = by_head.then_some((&head).into());
+                match head {
+                    Some(head) => block.backward::<f32>(&given, head, &["label"]).unwrap().remove(0).1,
+                    None => block.value_and_grad::<f32>(&given, &["label"]).unwrap().grads.remove(0).1,
+                }
+            };
+            near(&grad(Box::new(SigmoidBCELoss::new())), &slopes(weighed, by_head, 1.0));
+            near(&grad(Box::new(LogisticLoss::new())), &slopes(weighed, by_head, 0.5));
+            near(
+                &grad(Box::new(LogisticLoss::new().weight(2.0).label_format(LabelFormat::Binary))),
+                &slopes(weighed, by_head, 2.0),
+            );
+        }
+    }
+
+    let (pred, positive, negative) = (array![[1e4f32, 3e3]], array![[0.1f32, 0.2]], array![[0.3f32, 0.15]]);
+    let given = inputs! { pred: &pred, positive: &positive, negative: &negative };
+    let found = HybridBlock::new(TripletLoss::new()).hybridize().value_and_grad::<f32>(&given, &["pred"]).unwrap();
+    assert!(found.value[[0]] > 0.0);
+    near(
+        found.grad("pred").unwrap(),
+        &[0, 1].map(|i| 2.0 * (f64::from(negative[[0, i]]) - f64::from(positive[[0, i]]))),
+    );
+}
+
 /// Small losses keep their digits.
 #[test]
 fn small_losses() {

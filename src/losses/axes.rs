@@ -23,8 +23,8 @@ impl Axes {
     pub fn with_class(t: &Tracer, name: &str, batch_axis: i64, axis: Option<i64>) -> Result<(Self, Axis)> {
         let shape = t.shape(name)?;
         if shape.is_empty() {
-            let expected = "at least 1".to_string();
-            return Err(Error::Rank { input: name.to_string(), found: 0, expected });
+            let expected = "1 or more".to_string();
+            return Err(Error::Rank { input: name.to_string(), found: vec![], expected });
         }
         let batch = place("batch_axis", batch_axis, name, shape.len())?;
         let class = axis.map(|a| place("axis", a, name, shape.len())).transpose()?;

@@ -72,7 +72,7 @@ impl CosineEmbeddingLoss {
     fn axes(&self, t: &Tracer) -> Result<[Axis; 2]> {
         let (shape, other) = (t.shape("input1")?, t.shape("input2")?);
         let Some((&length, rows)) = shape.split_last() else {
-            return Err(Error::Rank { input: "input1".into(), found: 0, expected: "at least 1".into() });
+            return Err(Error::Rank { input: "input1".into(), found: vec![], expected: "1 or more".into() });
         };
         place("batch_axis", self.batch_axis, "input1", shape.len())?;
         if shape != other {

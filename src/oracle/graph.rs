@@ -108,7 +108,7 @@ fn check_inputs(graph: &Graph, extents: &[usize], inputs: &[Buffer]) -> Result<(
         }
         if buffer.shape().len() != input.axes.len() {
             let expected = input.axes.len().to_string();
-            return Err(Error::Rank { input: name(), found: buffer.shape().len(), expected });
+            return Err(Error::Rank { input: name(), found: buffer.shape().to_vec(), expected });
         }
         for (&axis, &found) in input.axes.iter().zip(buffer.shape()) {
             let expected = extents[axis.index()];

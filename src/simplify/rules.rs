@@ -88,6 +88,13 @@ rules! {
     Exact "square of an absolute value": "(mul (abs ?x) (abs ?x))" => "(mul ?x ?x)";
     Exact "same in both branches": "(select ?c ?x ?x)" => "?x";
 
+    // What a difference has on both sides leaves it, before it costs digits.
+    Real "difference of two differences": "(sub (sub ?a ?k) (sub ?b ?k))" => "(sub ?a ?b)";
+    Real "factor of both sides": "(sub (mul ?k ?a) (mul ?k ?b))" => "(mul ?k (sub ?a ?b))" if Float("?k");
+    Real "right factor of both sides": "(sub (mul ?a ?k) (mul ?b ?k))" => "(mul ?k (sub ?a ?b))" if Float("?k");
+    Real "left and right factor of both sides": "(sub (mul ?k ?a) (mul ?b ?k))" => "(mul ?k (sub ?a ?b))" if Float("?k");
+    Real "right and left factor of both sides": "(sub (mul ?a ?k) (mul ?k ?b))" => "(mul ?k (sub ?a ?b))" if Float("?k");
+
     // What does not vary along an axis leaves its sum.
     Real "factor of a sum along an axis": "(sum ?i (mul ?k ?x))" => "(mul ?k (sum ?i ?x))" if FreeOf("?k", "?i");
     Real "right factor of a sum along an axis": "(sum ?i (mul ?x ?k))" => "(mul ?k (sum ?i ?x))" if FreeOf("?k", "?i");
@@ -108,8 +115,6 @@ rules! {
     Real "log of one plus exp": "(log (add 1.0 (exp ?x)))" => "(softplus ?x)";
     Real "softplus less that of the opposite": "(sub (softplus (neg ?x)) (softplus ?x))" => "(neg ?x)";
     Real "softplus of the opposite less that": "(sub (softplus ?x) (softplus (neg ?x)))" => "?x";
-    Real "factor of both softplus": "(sub (mul ?k (softplus (neg ?x))) (mul ?k (softplus ?x)))" => "(neg (mul ?k ?x))";
-    Real "factor of both softplus, turned": "(sub (mul ?k (softplus ?x)) (mul ?k (softplus (neg ?x))))" => "(mul ?k ?x)";
     Real "log1p of exp": "(log1p (exp ?x))" => "(softplus ?x)";
     Real "log of one plus": "(log (add 1.0 ?x))" => "(log1p ?x)";
     Real "exp minus one": "(sub (exp ?x) 1.0)" => "(expm1 ?x)";
@@ -125,6 +130,8 @@ rules! {
     Real "right factor of nothing or a value": "(mul (select ?c 0.0 ?a) ?k)" => "(select ?c 0.0 (mul ?k ?a))";
     Exact "two halves": "(add (select ?c ?a 0.0) (select ?c 0.0 ?b))" => "(select ?c ?a ?b)";
     Exact "two halves, the other first": "(add (select ?c 0.0 ?b) (select ?c ?a 0.0))" => "(select ?c ?a ?b)";
+    Exact "difference of values or nothing": "(sub (select ?c ?a 0.0) (select ?c ?b 0.0))" => "(select ?c (sub ?a ?b) 0.0)";
+    Exact "difference of nothing or values": "(sub (select ?c 0.0 ?a) (select ?c 0.0 ?b))" => "(select ?c 0.0 (sub ?a ?b))";
     Exact "difference of two halves": "(sub (select ?c ?a 0.0) (select ?c 0.0 ?b))" => "(select ?c ?a (neg ?b))";
 }
 

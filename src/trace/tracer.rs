@@ -246,11 +246,16 @@ impl Tracer {
     fn exactly(&self, name: &str, axes: &[Axis]) -> Result<()> {
         let shape = self.shape(name)?.to_vec();
         if shape.len() != axes.len() {
-            let names: Vec<String> = axes.iter().map(|&a| self.axis_name(a)).collect();
-            let expected = format!("{} [{}]", axes.len(), names.join(" "));
-            return Err(Error::Rank { input: name.to_string(), found: shape.len(), expected });
+            let dims: Vec<_> = axes.iter().copied().map(Some).collect();
+            return Err(Error::Rank { input: name.to_string(), found: shape, expected: self.rank(&dims) });
         }
         axes.iter().zip(shape).try_for_each(|(&axis, size)| self.unify(name, axis, size))
+    }
+
+    /// A number of dimensions with their names: `2 [n c]`.
+    fn rank(&self, dims: &[Option<Axis>]) -> String {
+        let names: Vec<String> = dims.iter().map(|d| d.map_or("1".into(), |a| self.axis_name(a))).collect();
+        format!("{} [{}]", dims.len(), names.join(" "))
     }
 
     fn unify(&self, name: &str, axis: Axis, size: usize) -> Result<()> {
@@ -306,8 +311,12 @@ impl Tracer {
                     }
                 }
             }
-        } else {
+        } else if shape.len() == axes.len() {
             self.exactly(name, &axes)?;
+        } else {
+            let short: Vec<_> = axes.iter().copied().map(Some).collect();
+            let expected = format!("{} or {}", self.rank(&short), self.rank(dims));
+            return Err(Error::Rank { input: name.to_string(), found: shape, expected });
         }
         self.input(name, &axes, kind)
     }

@@ -59,7 +59,7 @@ fn inputs_that_do_not_fit() {
                 "labels: unknown; l2 takes pred, label, sample_weight",
             ),
             ("L2Loss --input pred=f23.npy --input pred=f23.npy --input label=f23.npy", "pred: given twice"),
-            ("L2Loss --input pred=f0.npy --input label=f0.npy", "pred: has 0 dimensions, but at least 1 are needed"),
+            ("L2Loss --input pred=f0.npy --input label=f0.npy", "pred: shape [] has 0 dimensions, not 1 or more"),
             (
                 "L2Loss --input pred=f23.npy --input label=f24.npy",
                 "label: shape [2, 4] has 8 elements, but 6 are needed, for shape [2, 3]",
@@ -108,7 +108,7 @@ fn gradients_that_do_not_exist() {
             ),
             (
                 "L2Loss --input pred=f23.npy --input label=f23.npy --grad sample_weight",
-                "sample_weight: unknown; l2 takes pred, label",
+                "sample_weight: has no gradient: it is not given; given are pred, label",
             ),
             (
                 "L2Loss --input pred=f23.npy --input label=f23.npy --grad pred --head f3.npy",

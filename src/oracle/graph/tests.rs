@@ -212,7 +212,7 @@ fn inputs_that_do_not_fit() {
     let found = run(PICK, &[3, 2], &[pred.clone(), floats(&[3], &[0.0; 3])]);
     assert_eq!(message(found), "label: dtype float, but int is needed");
     let found = run(PICK, &[3, 2], &[pred, ints(&[3, 1], &[0; 3])]);
-    assert_eq!(message(found), "label: has 2 dimensions, but 1 are needed");
+    assert_eq!(message(found), "label: shape [3, 1] has 2 dimensions, not 1");
 }
 
 #[test]
