@@ -64,6 +64,8 @@
 pub mod cli;
 pub mod error;
 pub mod grad;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 pub mod ir;
 pub mod jit;
 pub mod losses;

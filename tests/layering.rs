@@ -18,7 +18,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("oracle", &["ir", "nest"]),
     ("jit", &["ir", "nest", "native", "vmath"]),
     ("runtime", &["ir", "vmath", "native", "trace", "grad", "simplify", "nest", "losses", "oracle", "jit"]),
-    ("cli", &["ir", "trace", "grad", "nest", "losses", "oracle", "jit", "runtime"]),
+    ("inspect", &["ir", "trace", "grad", "simplify", "nest", "losses", "jit", "runtime"]),
+    ("cli", &["inspect", "ir", "trace", "grad", "nest", "losses", "oracle", "jit", "runtime"]),
 ];
 
 /// Each dependency with the only places that may name it.
@@ -29,7 +30,8 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("ndarray_npy", &["cli/"]),
     ("clap", &["cli/"]),
     ("safetensors", &["cli/"]),
-    ("serde_json", &["cli/"]),
+    ("serde", &["inspect/"]),
+    ("serde_json", &["cli/", "inspect/"]),
     ("tempfile", &["cli/"]),
     ("zip", &["cli/"]),
 ];
