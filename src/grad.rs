@@ -111,6 +111,7 @@ impl<'g> Walk<'g> {
         }
         let mut cotangents = vec![None; graph.nodes.len()];
         let out = graph.outputs.first().ok_or_else(|| Error::internal("grad", "no output"))?;
+        b.made_from(&graph.origins[usize::from(out.value)]);
         let seed = if wanted.head {
             let head = b.input(HEAD, &out.axes, Kind::Float)?;
             let indices = out.axes.iter().map(|&a| b.index(a)).collect::<Result<Vec<_>>>()?;
@@ -139,6 +140,7 @@ impl<'g> Walk<'g> {
 
     fn visit(&mut self, id: Id, d: Id) -> Result<()> {
         let node = self.graph.node(id).clone();
+        self.b.made_from(&self.graph.origins[usize::from(id)]);
         match node.op {
             Op::Axis(_) | Op::Input(_) | Op::Float(_) | Op::Int(_) | Op::Size => Ok(()),
             Op::Read => {
@@ -284,6 +286,7 @@ impl<'g> Walk<'g> {
     fn gradient(&mut self, input: InputId) -> Result<Option<Id>> {
         let mut total = None;
         for read in std::mem::take(&mut self.reads[input.index()]) {
+            self.b.made_from(&self.graph.origins[usize::from(read.read)]);
             let part = self.scatter(input, &read)?;
             total = Some(match total {
                 Some(sum) => self.b.add2(sum, part)?,

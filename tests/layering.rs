@@ -32,6 +32,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("safetensors", &["cli/"]),
     ("serde", &["inspect/"]),
     ("serde_json", &["cli/", "inspect/"]),
+    ("iced_x86", &["jit/"]),
     ("tempfile", &["cli/"]),
     ("zip", &["cli/"]),
 ];

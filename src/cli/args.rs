@@ -23,6 +23,8 @@ pub(super) enum Command {
     List(ListArgs),
     /// Evaluate a loss and its gradients on arrays from files
     Eval(EvalArgs),
+    /// Show what is compiled, stage by stage, why it equals the declaration, and what it costs
+    Inspect(InspectArgs),
     /// Time a loss on random inputs, or serve a harness that times many programs
     Bench(BenchArgs),
     /// Hold interpreters, machine code and finite differences against each other on random inputs
@@ -103,6 +105,81 @@ pub(super) struct EvalArgs {
     /// Print the summary as one JSON object on one line; numbers that are not finite are "nan", "inf" and "-inf"
     #[arg(long)]
     pub(super) json: bool,
+}
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  lossjit inspect SoftmaxCELoss --input pred=f32[512,32000] --input label=i32[512] --grad all
+
+  lossjit inspect SDMLLoss --input x1=f32[64,100] --input x2=f32[64,100] --stage explain
+
+  lossjit inspect L2Loss --input pred=f32[64,1000] --input label=f32[64,1000] --stage cost --run
+
+  lossjit inspect HuberLoss --input pred=f32[8,9] --input label=f32[8,9] --grad pred \\
+      --stage joint --format dot | dot -Tsvg > joint.svg";
+
+#[derive(Args, Debug)]
+#[command(after_help = INSPECT_EXAMPLES)]
+pub(super) struct InspectArgs {
+    /// The loss: a name or alias that `lossjit list` shows, or one of them in snake_case
+    #[arg(value_name = "LOSS", value_parser = loss)]
+    pub(super) loss: Loss,
+
+    /// Set a parameter of the loss; may be repeated, and the last one counts
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
+    pub(super) settings: Vec<(String, String)>,
+
+    /// The dtype and shape of an input, such as pred=f32[64,10]; may be repeated
+    #[arg(long = "input", value_name = "NAME=DTYPE[SHAPE]", value_parser = spec)]
+    pub(super) inputs: Vec<Spec>,
+
+    /// Compile the gradient with respect to an input, or to `all` that have one; may be repeated [default: none]
+    #[arg(long = "grad", value_name = "NAME")]
+    pub(super) grads: Vec<String>,
+
+    /// What to show: a stage on the way to machine code, the explanation, the cost, or all of it
+    #[arg(long, value_name = "STAGE", value_enum, default_value = "all")]
+    pub(super) stage: Part,
+
+    /// How to show it; DOT is for Graphviz and has the stages that are graphs
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub(super) format: Format,
+
+    /// Write to a file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+
+    /// Time it on random inputs, and show the least time that this machine would need beside it
+    #[arg(long)]
+    pub(super) run: bool,
+
+    /// Use at most so many threads in a timed run [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(super) threads: Option<NonZeroUsize>,
+}
+
+/// A part of a report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(super) enum Part {
+    Trace,
+    Simplify,
+    Grad,
+    Joint,
+    Nest,
+    Clif,
+    Asm,
+    All,
+    Explain,
+    Cost,
+}
+
+/// How a report is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+    Dot,
+    Html,
 }
 
 const CHECK_EXAMPLES: &str = "\

@@ -9,6 +9,7 @@ mod eval;
 mod evaluation;
 mod failure;
 pub mod files;
+mod inspect;
 mod list;
 mod number;
 mod program;
@@ -16,6 +17,5 @@ mod serve;
 mod setup;
 mod subject;
 mod summary;
-mod table;
 
 pub use program::main;

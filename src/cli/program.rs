@@ -2,7 +2,7 @@
 
 use super::args::{Command, Program};
 use super::failure::{Failure, one_line};
-use super::{bench, check, eval, list, serve};
+use super::{bench, check, eval, inspect, list, serve};
 use clap::Parser;
 use std::io::{self, ErrorKind, Write};
 use std::panic::{self, PanicHookInfo};
@@ -42,6 +42,7 @@ fn execute(command: &Command, start: Instant) -> Result<String, Failure> {
         Command::List(args) => Ok(list::run(args)),
         Command::Eval(args) => eval::run(args),
         Command::Check(args) => check::run(args),
+        Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => match args.loss {
             Some(loss) => bench::run(args, loss.0),
             None => serve::run(start, &mut io::stdin().lock(), &mut io::stdout().lock()).map(|()| String::new()),

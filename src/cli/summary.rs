@@ -4,7 +4,7 @@ use super::array::Array;
 use super::evaluation::Evaluation;
 use super::number::{json, milliseconds, short, time};
 use super::setup::Setup;
-use super::table::{Align, table};
+use crate::inspect::table::{Align, table};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 

@@ -1,5 +1,18 @@
 //! Inspect: what was compiled, and why, as data, text, JSON and DOT.
 //!
+//! ```
+//! use lossjit::inspect::{Report, Stage};
+//! use lossjit::losses::SoftmaxCELoss;
+//! use lossjit::{Dtype, Spec, Wanted};
+//!
+//! let given = [Spec::new("pred", Dtype::F32, &[512, 32000]), Spec::new("label", Dtype::I32, &[512])];
+//! let report = Report::new(&SoftmaxCELoss::new(), &given, &Wanted::value_and_grad(&["pred"]))?;
+//! assert_eq!(report.symbol, "softmax_cross_entropy.value_and_grad.f32[512,32000]");
+//! let simple = report.listing(Stage::Simplify).unwrap();
+//! assert!(simple.lines.iter().any(|line| line.text.ends_with("= lse @c %0")));
+//! # Ok::<(), lossjit::Error>(())
+//! ```
+//!
 //! A [`Report`] is plain data; whatever shows it (the text, the JSON, the DOT, the page) is made from it alone and compiles
 //! nothing. Its JSON is these structs, field by field, with [`SCHEMA`] in `schema`; everything that refers to something else
 //! does so by its place in a list.
@@ -19,8 +32,20 @@
 //! * A [`Derivation`] is the chain of equalities from a declared formula to the compiled one, a [`RewriteStep`] each.
 //! * [`Cost::loops`] has one row for each loop of the nest, by its line.
 
+mod cost;
+mod derivation;
+mod dot;
+mod formula;
+mod json;
+mod listing;
+mod machine;
+mod make;
 mod report;
+mod sources;
+pub(crate) mod table;
+mod text;
 
+pub use derivation::{DERIVATIVE, Proof, ProofStep, WRITTEN_OUT, prove};
 pub use report::{
     AxisSize, Buffer, BufferCost, Cost, Derivation, Formula, Line, Listing, LoopCost, Machine, Measured, Node, Origin,
     Report, RewriteStep, RuleCount, SCHEMA, Simplification, Stage, Validity,

@@ -86,6 +86,8 @@ pub struct Report {
     pub simplifications: Vec<Simplification>,
     /// Of each output, in their order.
     pub derivations: Vec<Derivation>,
+    /// Why there are no derivations, where there are none.
+    pub unexplained: Option<String>,
     pub cost: Cost,
     /// What this machine can do, where that was asked for.
     pub machine: Option<Machine>,

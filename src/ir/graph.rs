@@ -4,6 +4,7 @@
 
 use super::node::{Id, Node};
 use super::op::{Bits, Fold, Native, Op, Point};
+use super::origin::{Origin, Origins};
 use super::ty::{AxisId, AxisSet, InputId, Kind, MAX_AXES, Type};
 use super::{check, fold_constants};
 use crate::error::{Error, Result};
@@ -31,7 +32,7 @@ pub const MAX_NODES: usize = 20_000;
 pub const MAX_INPUTS: usize = 64;
 
 /// A loss, or a loss with its gradients, in index notation over named axes. Extents are no part of it.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Graph {
     pub name: String,
     pub axes: Vec<String>,
@@ -39,6 +40,22 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     pub types: Vec<Type>,
     pub outputs: Vec<Output>,
+    /// Where each node comes from; equality does not look at it.
+    pub origins: Vec<Origins>,
+    /// What the numbers in `origins` stand for.
+    pub places: Vec<Origin>,
+}
+
+impl PartialEq for Graph {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { name, axes, inputs, nodes, types, outputs, origins: _, places: _ } = self;
+        *name == other.name
+            && *axes == other.axes
+            && *inputs == other.inputs
+            && *nodes == other.nodes
+            && *types == other.types
+            && *outputs == other.outputs
+    }
 }
 
 impl Graph {
@@ -52,6 +69,11 @@ impl Graph {
 
     pub fn ty(&self, id: Id) -> Type {
         self.types[usize::from(id)]
+    }
+
+    /// The places of the declaration that a node comes from.
+    pub fn origins_of(&self, id: Id) -> impl Iterator<Item = Origin> {
+        self.origins[usize::from(id)].iter().map(|place| self.places[place])
     }
 
     pub fn ids(&self) -> impl Iterator<Item = Id> + use<> {
@@ -139,6 +161,8 @@ impl Graph {
 pub struct Builder {
     graph: Graph,
     known: HashMap<Node, Id>,
+    /// Where the nodes made now come from.
+    from: Origins,
 }
 
 impl Builder {
@@ -150,8 +174,10 @@ impl Builder {
             nodes: vec![],
             types: vec![],
             outputs: vec![],
+            origins: vec![],
+            places: vec![],
         };
-        Self { graph, known: HashMap::new() }
+        Self { graph, known: HashMap::new(), from: Origins::default() }
     }
 
     /// An empty graph with the tables of another: same axes, same buffers, nothing computed.
@@ -159,13 +185,29 @@ impl Builder {
         let mut builder = Self::new(&graph.name);
         builder.graph.axes = graph.axes.clone();
         builder.graph.inputs = graph.inputs.clone();
+        builder.graph.places = graph.places.clone();
         builder
     }
 
     /// A copy of a graph to add to; its nodes keep their ids.
     pub fn from(graph: &Graph) -> Self {
         let known = graph.ids().map(|id| (graph.node(id).clone(), id)).collect();
-        Self { graph: graph.clone(), known }
+        Self { graph: graph.clone(), known, from: Origins::default() }
+    }
+
+    /// Every node asked for from now on comes from this place too.
+    pub fn at(&mut self, origin: Origin) {
+        let known = self.graph.places.iter().rposition(|&place| place == origin);
+        let place = known.unwrap_or_else(|| {
+            self.graph.places.push(origin);
+            self.graph.places.len() - 1
+        });
+        self.from = Origins::of(place);
+    }
+
+    /// Every node asked for from now on comes from these too.
+    pub fn made_from(&mut self, origins: &Origins) {
+        self.from.clone_from(origins);
     }
 
     pub fn graph(&self) -> &Graph {
@@ -222,6 +264,7 @@ impl Builder {
     /// The node exactly as written: shared, but neither folded nor reordered.
     pub fn intern(&mut self, node: Node) -> Result<Id> {
         if let Some(&id) = self.known.get(&node) {
+            self.graph.origins[usize::from(id)].unite(&self.from);
             return Ok(id);
         }
         if self.graph.nodes.len() == MAX_NODES {
@@ -231,6 +274,7 @@ impl Builder {
         let id = Id::from(self.graph.nodes.len());
         self.graph.nodes.push(node.clone());
         self.graph.types.push(ty);
+        self.graph.origins.push(self.from.clone());
         self.known.insert(node, id);
         Ok(id)
     }
@@ -295,6 +339,8 @@ impl Builder {
             return Ok(id);
         }
         let node = self.graph.node(value).clone();
+        let mut copied = self.from.clone();
+        copied.unite(&self.graph.origins[usize::from(value)]);
         let result = match (node.op, self.graph.binding(value)) {
             (Op::Axis(axis), _) => with.iter().find(|(a, _)| *a == axis).map_or(value, |(_, index)| *index),
             (_, Some((bound, inside))) => {
@@ -308,15 +354,22 @@ impl Builder {
                         self.substitute_in(*arg, &with, done)?
                     };
                 }
-                self.add(node.op, &args)?
+                self.add_from(copied, node.op, &args)?
             }
             _ => {
                 let args: Result<Vec<_>> = node.args.iter().map(|&a| self.substitute_in(a, &with, done)).collect();
-                self.add(node.op, &args?)?
+                self.add_from(copied, node.op, &args?)?
             }
         };
         done.insert(key, result);
         Ok(result)
+    }
+
+    fn add_from(&mut self, origins: Origins, op: Op, args: &[Id]) -> Result<Id> {
+        let outside = std::mem::replace(&mut self.from, origins);
+        let added = self.add(op, args);
+        self.from = outside;
+        added
     }
 
     /// No index put into `value` may vary along an axis that is bound there.
@@ -347,6 +400,7 @@ fn canonical(graph: &Graph) -> Graph {
     let mut place: HashMap<Id, Id> = HashMap::new();
     let mut nodes: Vec<Node> = vec![];
     let mut types = vec![];
+    let mut origins = vec![];
     let mut stack: Vec<(Id, bool)> = graph.outputs.iter().rev().map(|o| (o.value, false)).collect();
     while let Some((id, ready)) = stack.pop() {
         if place.contains_key(&id) {
@@ -361,7 +415,17 @@ fn canonical(graph: &Graph) -> Graph {
         place.insert(id, Id::from(nodes.len()));
         nodes.push(Node { op: node.op, args: node.args.iter().map(|a| place[a]).collect() });
         types.push(graph.ty(id));
+        origins.push(graph.origins[usize::from(id)].clone());
     }
     let outputs = graph.outputs.iter().map(|o| Output { value: place[&o.value], ..o.clone() }).collect();
-    Graph { name: graph.name.clone(), axes: graph.axes.clone(), inputs: graph.inputs.clone(), nodes, types, outputs }
+    Graph {
+        name: graph.name.clone(),
+        axes: graph.axes.clone(),
+        inputs: graph.inputs.clone(),
+        nodes,
+        types,
+        outputs,
+        origins,
+        places: graph.places.clone(),
+    }
 }

@@ -6,6 +6,7 @@ pub mod fold_constants;
 mod graph;
 mod node;
 mod op;
+mod origin;
 mod text;
 mod ty;
 
@@ -13,5 +14,6 @@ pub use check::check;
 pub use graph::{Builder, Graph, Input, MAX_INPUTS, MAX_NODES, Output};
 pub use node::{Id, Node};
 pub use op::{Bits, Fold, Native, Op, Point, Signature, Work};
+pub use origin::{Origin, Origins};
 pub use text::parse;
 pub use ty::{AxisId, AxisSet, Dtype, InputId, Kind, MAX_AXES, Type};

@@ -15,6 +15,7 @@
 use super::graph::{Builder, Graph};
 use super::node::{Id, Node};
 use super::op::Op;
+use super::origin::Origin;
 use super::ty::{AxisId, AxisSet, Kind};
 use crate::error::{Error, Result};
 use std::collections::HashMap;
@@ -110,6 +111,7 @@ pub fn parse(text: &str) -> Result<Graph> {
     let (mut builder, axes) = parse_head(head).map_err(|problem| fail(at, problem))?;
     let mut values = HashMap::new();
     for (at, line) in lines {
+        builder.at(Origin::line(at));
         parse_equation(&mut builder, &axes, &mut values, line).map_err(|problem| fail(at, problem))?;
     }
     if builder.graph().outputs.is_empty() {

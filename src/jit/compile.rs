@@ -4,9 +4,10 @@ use super::emit::Emitter;
 use super::kernel::{Code, Entry};
 use super::memory::scratch;
 use super::native;
+use super::perf;
 use super::{Binding, Kernel, target};
 use crate::error::{Error, Result};
-use crate::ir::{Dtype, Point};
+use crate::ir::{Dtype, Kind, Point};
 use crate::nest::{Nest, Step};
 use crate::vmath::{self, Function as Math};
 use cranelift_codegen::Context;
@@ -45,43 +46,23 @@ pub fn compile(nest: Nest, binding: Binding) -> Result<Kernel> {
     let size = context.compiled_code().map_or(0, |code| code.code_buffer().len());
     module.finalize_definitions().map_err(|e| fail(&e))?;
     let address = module.get_finalized_function(id);
+    perf::note(&symbol(&nest, &binding), address, size)?;
     // SAFETY: the function was declared with the signature of `Entry` and lives as long as the module, which the
     // kernel owns.
     let entry = unsafe { std::mem::transmute::<*const u8, Entry>(address) };
     Ok(Kernel { nest, binding, scratch, entry, constants, code: Code::new(module, size) })
 }
 
-/// The code as Cranelift's text, before optimisation.
-pub fn clif(nest: &Nest, binding: &Binding) -> Result<String> {
-    let Built { module, context, .. } = build(nest, binding)?;
-    let text = context.func.display().to_string();
-    // SAFETY: nothing was defined in the module, so nothing points into its memory.
-    unsafe { module.free_memory() };
-    Ok(text)
-}
-
-/// The machine code as Cranelift's text.
-pub fn assembly(nest: &Nest, binding: &Binding) -> Result<String> {
-    let Built { mut module, id, mut context, .. } = build(nest, binding)?;
-    context.set_disasm(true);
-    let defined = module.define_function(id, &mut context);
-    let text = context.compiled_code().and_then(|code| code.vcode.clone()).unwrap_or_default();
-    // SAFETY: the function is never called.
-    unsafe { module.free_memory() };
-    defined.map_err(|e| Error::internal("jit", e.to_string()))?;
-    Ok(text)
-}
-
 /// A kernel before its code is made.
-struct Built {
-    module: JITModule,
-    id: FuncId,
-    context: Context,
-    scratch: usize,
-    constants: Box<[u64]>,
+pub(super) struct Built {
+    pub module: JITModule,
+    pub id: FuncId,
+    pub context: Context,
+    pub scratch: usize,
+    pub constants: Box<[u64]>,
 }
 
-fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
+pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     let fits = |size: usize| i64::try_from(size).is_ok() && (binding.real == Dtype::F64 || size <= i32::MAX as usize);
     if let Some(axis) = nest.extents.iter().position(|&size| !fits(size)) {
         let problem = format!("axis {} is too long for {}", nest.graph.axes[axis], binding.real);
@@ -93,7 +74,7 @@ fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     let mut builder = JITBuilder::with_isa(target::host()?, default_libcall_names());
     let wanted = functions(nest, binding.real);
     for &(math, form, real) in &wanted {
-        builder.symbol(symbol(math, form, real), address(math, form, real)?);
+        builder.symbol(math_symbol(math, form, real), address(math, form, real)?);
     }
     if native_scratch.is_some() {
         builder.symbol(native::CTC, crate::native::ctc as *const u8);
@@ -105,14 +86,15 @@ fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     context.func.signature = module.make_signature();
     context.func.signature.params = vec![pointer; 5];
     context.func.signature.returns = vec![AbiParam::new(types::I32)];
-    let id = module.declare_function("kernel", Linkage::Export, &context.func.signature).map_err(fail)?;
+    let name = symbol(nest, binding);
+    let id = module.declare_function(&name, Linkage::Export, &context.func.signature).map_err(fail)?;
     let mut refs = BTreeMap::new();
     for &(math, form, dtype) in &wanted {
         let real = if dtype == Dtype::F32 { types::F32 } else { types::F64 };
         let mut signature = module.make_signature();
         signature.params = [types::I64, types::I64, types::I64, real, real].map(AbiParam::new).to_vec();
         signature.returns = vec![AbiParam::new(types::F64)];
-        let name = symbol(math, form, dtype);
+        let name = math_symbol(math, form, dtype);
         let function = module.declare_function(&name, Linkage::Import, &signature).map_err(fail)?;
         refs.insert((math, form, dtype), module.declare_func_in_func(function, &mut context.func));
     }
@@ -131,7 +113,25 @@ fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     Ok(Built { module, id, context, scratch: size, constants })
 }
 
-fn symbol(math: Math, form: Form, real: Dtype) -> String {
+/// The name of a kernel: the loss, what is computed, and the dtype and extents of the first input, as in
+/// `softmax_cross_entropy.value_and_grad.f32[512,32000]`.
+pub fn symbol(nest: &Nest, binding: &Binding) -> String {
+    let graph = &nest.graph;
+    let value = graph.outputs.iter().any(|o| o.name == "out");
+    let what = match (value, graph.outputs.len()) {
+        (true, 1) => "forward",
+        (true, _) => "value_and_grad",
+        (false, _) => "backward",
+    };
+    let input = graph.inputs.iter().zip(&binding.inputs).find(|(input, _)| input.kind == Kind::Float);
+    let shape = input.map(|(input, dtype)| {
+        let extents: Vec<String> = input.axes.iter().map(|a| nest.extents[a.index()].to_string()).collect();
+        format!(".{dtype}[{}]", extents.join(","))
+    });
+    format!("{}.{what}{}", graph.name, shape.unwrap_or_default())
+}
+
+fn math_symbol(math: Math, form: Form, real: Dtype) -> String {
     format!("vmath.{math:?}.{}.{real}", form.name()).to_lowercase()
 }
 

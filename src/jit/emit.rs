@@ -7,6 +7,7 @@ use super::Binding;
 use super::compile::{Form, TileFunction, math_of};
 use super::constants::Constants;
 use super::memory::{Regions, Scratch};
+use super::source::Numbers;
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Id, Op, Point};
 use crate::nest::{Nest, SlotId, Source, Step, TILE};
@@ -74,6 +75,7 @@ pub(super) struct Emitter<'a> {
     pub(super) running: HashMap<Id, Running>,
     functions: BTreeMap<TileFunction, FuncRef>,
     spare: StackSlot,
+    pub(super) numbers: Numbers,
 }
 
 impl<'a> Emitter<'a> {
@@ -129,6 +131,7 @@ impl<'a> Emitter<'a> {
             running: HashMap::new(),
             functions,
             spare,
+            numbers: Numbers::new(nest),
         }
     }
 
@@ -142,7 +145,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn body(&mut self, body: &[Step]) -> Result<()> {
-        body.iter().try_for_each(|step| self.step(step))
+        body.iter().try_for_each(|step| self.for_step(step, |e| e.step(step)))
     }
 
     fn step(&mut self, step: &Step) -> Result<()> {
@@ -227,14 +230,13 @@ impl<'a> Emitter<'a> {
             let left = e.b.ins().isub(last, start);
             let most = e.b.ins().iconst(types::I64, TILE as i64);
             let length = e.b.ins().smin(left, most);
-            for step in body {
-                match step {
-                    Step::Lanes { body } => e.lane_loops(axis, start, length, body)?,
-                    Step::Call { value, from, into, sum } => e.call(axis, start, length, *value, *from, *into, *sum)?,
-                    _ => return Err(Error::internal("jit", "a tile holds more than lanes and calls")),
-                }
-            }
-            Ok(())
+            body.iter().try_for_each(|step| {
+                e.for_step(step, |e| match step {
+                    Step::Lanes { body } => e.lane_loops(axis, start, length, body),
+                    Step::Call { value, from, into, sum } => e.call(axis, start, length, *value, *from, *into, *sum),
+                    _ => Err(Error::internal("jit", "a tile holds more than lanes and calls")),
+                })
+            })
         })?;
         self.at.remove(&axis);
         Ok(())

@@ -5,16 +5,22 @@
 
 mod compile;
 mod constants;
+#[cfg(all(feature = "inspect", target_arch = "x86_64"))]
+mod disassemble;
 mod emit;
 mod folds;
 mod kernel;
+mod listing;
 mod memory;
 mod native;
 mod ops;
+mod perf;
+mod source;
 mod target;
 
-pub use compile::{assembly, clif, compile};
+pub use compile::{compile, symbol};
 pub use kernel::{Kernel, Status};
+pub use listing::{Instruction, assembly, clif, text};
 
 use crate::ir::Dtype;
 use crate::nest::Layout;

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 pub fn expand(graph: &Graph, extents: &[usize]) -> Result<Graph> {
     let mut expansion = Expansion { graph, extents, b: Builder::like(graph), at: vec![], rows: HashMap::new() };
     for id in graph.ids() {
+        expansion.b.made_from(&graph.origins[usize::from(id)]);
         let expanded = expansion.node(id)?;
         expansion.at.push(expanded);
     }

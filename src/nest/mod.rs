@@ -4,6 +4,7 @@
 mod check;
 mod expand;
 mod native;
+mod parse;
 mod phases;
 mod place;
 mod schedule;
@@ -12,6 +13,7 @@ mod tile;
 
 pub use check::check;
 pub use expand::expand;
+pub use parse::parse;
 pub use schedule::schedule;
 
 use crate::ir::{AxisId, Graph, Id};
@@ -193,6 +195,23 @@ impl Nest {
             _ => times,
         };
         body.iter().fold(0, |sum, step| sum.saturating_add(work(step)))
+    }
+}
+
+impl Nest {
+    /// Every step with its depth, in the order of the text, where each has a line.
+    pub fn steps(&self) -> Vec<(usize, &Step)> {
+        fn visit<'n>(body: &'n [Step], depth: usize, found: &mut Vec<(usize, &'n Step)>) {
+            for step in body {
+                found.push((depth, step));
+                if let Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } = step {
+                    visit(body, depth + 1, found);
+                }
+            }
+        }
+        let mut found = vec![];
+        visit(&self.body, 0, &mut found);
+        found
     }
 }
 

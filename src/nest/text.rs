@@ -1,8 +1,10 @@
-//! The text form of a nest: an indented program over the graph's equations.
+//! The text form of a nest: its graph, the slots in which values are kept, and an indented program over the graph's
+//! equations. [`parse`](super::parse) reads it.
 //!
 //! ```text
 //! nest softmax_cross_entropy over n=64 c=1000
-//! for n
+//! slot %3 in grad.pred[c]
+//! for n, parallel
 //!   %1 = -inf
 //!   for c by tile
 //!     lanes
@@ -17,9 +19,16 @@ use std::fmt;
 
 impl fmt::Display for Nest {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        writeln!(f, "{}", self.graph)?;
         let extents = self.graph.axes.iter().zip(&self.extents).map(|(name, size)| format!(" {name}={size}"));
         writeln!(f, "nest {} over{}", self.graph.name, extents.collect::<String>())?;
-        Text { nest: self, numbers: self.graph.numbers() }.body(f, &self.body, 0)
+        let numbers = self.graph.numbers();
+        for (number, slot) in self.slots.iter().enumerate() {
+            let axes = self.graph.axes_text(slot.axes.iter().copied());
+            let value = self.graph.operand_text(slot.value, &numbers);
+            writeln!(f, "slot {value} in {}{axes}", self.place_text(number))?;
+        }
+        Text { nest: self, numbers }.body(f, &self.body, 0)
     }
 }
 
@@ -112,15 +121,27 @@ impl Text<'_> {
         slot.map_or(String::new(), |s| format!(", in {}", self.slot_text(s)))
     }
 
-    /// `tile0`, `row1[c]`, `sums2[c]`, or the output whose buffer it is.
     fn slot_text(&self, slot: SlotId) -> String {
-        let found = &self.nest.slots[slot];
-        let axes = self.nest.graph.axes_text(found.axes.iter().copied());
+        self.nest.slot_text(slot)
+    }
+}
+
+impl Nest {
+    /// A slot where it is used: `tile0`, `row1[c]`, `sums2[c]`, or the output whose buffer it is.
+    pub(super) fn slot_text(&self, slot: SlotId) -> String {
+        let found = &self.slots[slot];
         match found.place {
+            Place::Row | Place::Sums => self.place_text(slot) + &self.graph.axes_text(found.axes.iter().copied()),
+            Place::Tile | Place::Output(_) => self.place_text(slot),
+        }
+    }
+
+    fn place_text(&self, slot: SlotId) -> String {
+        match self.slots[slot].place {
             Place::Tile => format!("tile{slot}"),
-            Place::Row => format!("row{slot}{axes}"),
-            Place::Sums => format!("sums{slot}{axes}"),
-            Place::Output(output) => self.nest.graph.outputs[output].name.clone(),
+            Place::Row => format!("row{slot}"),
+            Place::Sums => format!("sums{slot}"),
+            Place::Output(output) => self.graph.outputs[output].name.clone(),
         }
     }
 }

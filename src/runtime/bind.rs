@@ -82,13 +82,8 @@ impl Signature {
             }
             bound.push(Buffer::of_view(&port.name, view));
         }
-        let shape_of = |name: &str| match trace.ports.iter().find(|p| grad_name(&p.name) == name) {
-            Some(port) => port.shape.clone(),
-            None => pipeline::output_shape(trace),
-        };
         let mut results = vec![];
-        for (place, output) in joint.outputs.iter().enumerate() {
-            let wanted = Buffer::row_major(&output.name, trace.dtype(), shape_of(&output.name));
+        for (place, wanted) in Self::results(trace, joint).into_iter().enumerate() {
             match outputs.get(place) {
                 None => results.push(wanted),
                 Some(given) => {
@@ -100,6 +95,23 @@ impl Signature {
             }
         }
         Ok(Self { inputs: bound, outputs: results })
+    }
+
+    /// The buffers of row-major arrays, as the loss was traced for them.
+    pub(super) fn row_major(trace: &Trace, joint: &Graph) -> Self {
+        let input = |port: Port| Buffer::row_major(&port.name, port.dtype, port.shape);
+        let inputs = pipeline::ports(trace, joint).into_iter().map(input).collect();
+        Self { inputs, outputs: Self::results(trace, joint) }
+    }
+
+    /// Row-major outputs.
+    fn results(trace: &Trace, joint: &Graph) -> Vec<Buffer> {
+        let shape_of = |name: &str| match trace.ports.iter().find(|p| grad_name(&p.name) == name) {
+            Some(port) => port.shape.clone(),
+            None => pipeline::output_shape(trace),
+        };
+        let result = |name: &str| Buffer::row_major(name, trace.dtype(), shape_of(name));
+        joint.outputs.iter().map(|output| result(&output.name)).collect()
     }
 
     /// The strides along the graph's axes.

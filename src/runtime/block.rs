@@ -123,6 +123,15 @@ impl<L: Loss> HybridBlock<L> {
         self.lock().statistics()
     }
 
+    /// The handles that the cache holds, the one used last at the end: to be looked at, or kept.
+    pub fn cached(&self) -> Vec<Compiled> {
+        let compiled = |program: &Program| match program {
+            Program::Compiled(compiled) => Some(compiled.clone()),
+            Program::Interpreted(_) => None,
+        };
+        self.lock().programs().filter_map(compiled).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Cache> {
         // Nothing panics while it holds the lock; what a panic elsewhere left is whole.
         self.cache.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -233,7 +242,7 @@ impl<L: Loss> HybridBlock<L> {
     pub fn compile(&self, inputs: &Inputs, wanted: &Wanted) -> Result<Compiled> {
         let (trace, stages) = self.prepare(inputs, wanted)?;
         let signature = Signature::new(&trace, &stages.joint, inputs, &[])?;
-        compile(trace, &stages.joint, signature)
+        compile(trace, stages, signature)
     }
 
     fn evaluate<T: Real>(&self, wanted: &Wanted, inputs: &Inputs) -> Result<ValueAndGrad<T>> {
@@ -278,7 +287,7 @@ impl<L: Loss> HybridBlock<L> {
         let (trace, stages) = self.prepare(inputs, &wanted)?;
         let signature = Signature::new(&trace, &stages.joint, inputs, outputs)?;
         let program = if self.hybrid {
-            Program::Compiled(compile(trace, &stages.joint, signature)?)
+            Program::Compiled(compile(trace, stages, signature)?)
         } else {
             let (joint, extents) = (stages.joint.clone(), trace.extents);
             Program::Interpreted(Arc::new(Interpreted { joint, extents, signature }))
@@ -300,10 +309,23 @@ impl<L: Loss> HybridBlock<L> {
     }
 }
 
-fn compile(trace: Trace, joint: &Graph, signature: Signature) -> Result<Compiled> {
-    let binding = signature.binding(&trace, joint)?;
-    let kernel = pipeline::kernel(joint, &trace.extents, binding)?;
-    Ok(Compiled::new(kernel, signature, joint.clone(), trace.extents))
+fn compile(trace: Trace, stages: Arc<Stages>, signature: Signature) -> Result<Compiled> {
+    let binding = signature.binding(&trace, &stages.joint)?;
+    let kernel = pipeline::kernel(&stages.joint, &trace.extents, binding)?;
+    Ok(Compiled::new(kernel, signature, stages, trace.extents))
+}
+
+impl Compiled {
+    /// A loss compiled for row-major arrays of these dtypes and shapes, none of which need exist yet.
+    ///
+    /// # Errors
+    /// The inputs do not suit the loss, or one asked for has no gradient.
+    pub fn for_specs(loss: &dyn Loss, given: &[Spec], wanted: &Wanted) -> Result<Self> {
+        let trace = pipeline::trace(loss, given)?;
+        let stages = Arc::new(pipeline::graphs(&trace.graph, wanted)?);
+        let signature = Signature::row_major(&trace, &stages.joint);
+        compile(trace, stages, signature)
+    }
 }
 
 /// The inputs with the head gradient behind them.

@@ -58,6 +58,11 @@ impl Cache {
         self.programs.push((wanted, program));
     }
 
+    /// Those used last at the end.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.programs.iter().map(|(_, program)| program)
+    }
+
     pub fn stages(&self, trace: &Graph, wanted: &Wanted) -> Option<Arc<Stages>> {
         self.graphs.iter().find(|(g, w, _)| g == trace && w == wanted).map(|(_, _, stages)| stages.clone())
     }

@@ -2,6 +2,7 @@
 //! there is enough to do.
 
 use super::bind::{Signature, find};
+use super::pipeline::Stages;
 use super::scratch::with_scratch;
 use super::view::{Inputs, View, ViewMut};
 use crate::error::{Error, Result};
@@ -25,21 +26,26 @@ pub struct Compiled(Arc<Program>);
 struct Program {
     kernel: Kernel,
     signature: Signature,
-    joint: Graph,
+    stages: Arc<Stages>,
     extents: Vec<usize>,
     /// See [`Nest::work`](crate::nest::Nest::work).
     work: usize,
 }
 
 impl Compiled {
-    pub(super) fn new(kernel: Kernel, signature: Signature, joint: Graph, extents: Vec<usize>) -> Self {
+    pub(super) fn new(kernel: Kernel, signature: Signature, stages: Arc<Stages>, extents: Vec<usize>) -> Self {
         let work = kernel.nest.work();
-        Self(Arc::new(Program { kernel, signature, joint, extents, work }))
+        Self(Arc::new(Program { kernel, signature, stages, extents, work }))
     }
 
     /// The buffers it reads and writes.
     pub fn signature(&self) -> &Signature {
         &self.0.signature
+    }
+
+    /// Every graph on the way from the declaration.
+    pub fn stages(&self) -> &Stages {
+        &self.0.stages
     }
 
     /// The kernel with its nest.
@@ -81,7 +87,7 @@ impl Compiled {
 
     fn missing(&self, name: &str) -> Error {
         let needed = self.0.signature.inputs.iter().map(|b| b.name.as_str()).collect::<Vec<_>>().join(", ");
-        Error::MissingInput { input: name.to_string(), loss: self.0.joint.name.clone(), needed }
+        Error::MissingInput { input: name.to_string(), loss: self.0.stages.joint.name.clone(), needed }
     }
 
     /// Every input given is one of the signature's, and none is given twice.
@@ -96,7 +102,11 @@ impl Compiled {
             }
             if known.iter().all(|b| b.name != *name) {
                 let known = known.iter().map(|b| b.name.as_str()).collect::<Vec<_>>().join(", ");
-                return Err(Error::UnknownInput { input: name.to_string(), loss: self.0.joint.name.clone(), known });
+                return Err(Error::UnknownInput {
+                    input: name.to_string(),
+                    loss: self.0.stages.joint.name.clone(),
+                    known,
+                });
             }
         }
         Ok(())
@@ -113,7 +123,7 @@ impl Compiled {
     /// Words what was wrong with the data that a run stumbled over, by the interpreter.
     fn explain(&self, inputs: &Inputs) -> Result<()> {
         // Where the interpreter finds nothing, the index belonged to a branch that was not taken.
-        interpret(&self.0.joint, &self.0.extents, inputs).map(|_| ())
+        interpret(&self.0.stages.joint, &self.0.extents, inputs).map(|_| ())
     }
 }
 

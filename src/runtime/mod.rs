@@ -8,6 +8,7 @@ pub mod pipeline;
 mod scratch;
 mod view;
 
+pub use bind::{Buffer, Signature};
 pub use block::{CacheStatistics, HybridBlock, ValueAndGrad};
 pub use call::Compiled;
 pub use view::{Element, Inputs, Real, View, ViewMut};

@@ -12,6 +12,7 @@ use crate::trace::{Port, Spec, Trace, Tracer};
 /// Every graph on the way from a declaration to what is scheduled.
 #[derive(Clone, Debug)]
 pub struct Stages {
+    pub wanted: Wanted,
     /// The formula as declared.
     pub trace: Graph,
     /// The same, stable.
@@ -36,7 +37,14 @@ pub fn graphs(trace: &Graph, wanted: &Wanted) -> Result<Stages> {
     let (simple, first) = simplify(trace)?;
     let with_gradients = grad(&simple, wanted)?;
     let (joint, second) = simplify(&with_gradients)?;
-    Ok(Stages { trace: trace.clone(), simplify: simple, grad: with_gradients, joint, reports: [first, second] })
+    Ok(Stages {
+        wanted: wanted.clone(),
+        trace: trace.clone(),
+        simplify: simple,
+        grad: with_gradients,
+        joint,
+        reports: [first, second],
+    })
 }
 
 /// The nest for known extents and strides.

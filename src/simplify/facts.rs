@@ -2,7 +2,7 @@
 //! that rules and costs ask for. An egg analysis.
 
 use crate::ir::fold_constants::on_floats;
-use crate::ir::{AxisId, AxisSet, Bits, Fold, Id, Kind, Native, Node, Op, Point};
+use crate::ir::{AxisId, AxisSet, Bits, Fold, Id, Kind, Native, Node, Op, Origins, Point};
 use egg::{Analysis, DidMerge, EGraph};
 
 /// The kinds of the graph's buffers, by number.
@@ -10,6 +10,9 @@ use egg::{Analysis, DidMerge, EGraph};
 pub struct Facts {
     pub inputs: Vec<Kind>,
 }
+
+/// The reason, in an explanation, for a value to be the constant that arithmetic on constants gives.
+pub const ARITHMETIC: &str = "arithmetic on constants";
 
 /// What is known of one value.
 #[derive(Clone, PartialEq, Debug)]
@@ -24,6 +27,8 @@ pub struct Fact {
     pub positive: bool,
     /// A sum, product or quotient of exponentials: its logarithm has a better form.
     pub exponential: bool,
+    /// Where the forms of the value that are known come from. No rule and no cost looks at it.
+    pub origins: Origins,
 }
 
 pub type Egraph = EGraph<Node, Facts>;
@@ -34,7 +39,15 @@ impl Analysis<Node> for Facts {
     fn make(egraph: &mut Egraph, node: &Node, _: Id) -> Fact {
         let of = |i: usize| &egraph[node.args[i]].data;
         let axes = node.args.iter().fold(AxisSet::EMPTY, |set, &a| set.union(egraph[a].data.axes));
-        let value = |kind| Fact { kind, axes, axis: None, constant: None, positive: false, exponential: false };
+        let value = |kind| Fact {
+            kind,
+            axes,
+            axis: None,
+            constant: None,
+            positive: false,
+            exponential: false,
+            origins: Origins::default(),
+        };
         match node.op {
             Op::Axis(axis) => Fact { axes: AxisSet::of(axis), axis: Some(axis), ..value(Kind::Int) },
             Op::Input(_) => value(Kind::Buffer),
@@ -75,6 +88,8 @@ impl Analysis<Node> for Facts {
     }
 
     fn merge(&mut self, a: &mut Fact, b: Fact) -> DidMerge {
+        let mut origins = a.origins.clone();
+        origins.unite(&b.origins);
         let merged = Fact {
             kind: a.kind,
             axes: a.axes.intersection(b.axes),
@@ -82,6 +97,7 @@ impl Analysis<Node> for Facts {
             constant: a.constant.or(b.constant),
             positive: a.positive || b.positive,
             exponential: a.exponential || b.exponential,
+            origins,
         };
         let changed = DidMerge(*a != merged, b != merged);
         *a = merged;
@@ -92,7 +108,7 @@ impl Analysis<Node> for Facts {
     fn modify(egraph: &mut Egraph, id: Id) {
         if let Some(constant) = egraph[id].data.constant {
             let leaf = egraph.add(Node::leaf(Op::Float(constant)));
-            egraph.union(id, leaf);
+            egraph.union_trusted(id, leaf, ARITHMETIC);
             egraph[id].nodes.retain(|node| node.op.is_leaf());
         }
     }

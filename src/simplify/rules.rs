@@ -7,7 +7,7 @@
 
 use super::facts::{Egraph, Fact, Facts};
 use crate::ir::{Id, Kind, Node};
-use egg::{ConditionalApplier, Pattern, Rewrite, Subst, Var};
+use egg::{Applier, ENodeOrVar, Pattern, PatternAst, Rewrite, Subst, Symbol, Var};
 use std::sync::OnceLock;
 
 /// How far a rule holds.
@@ -73,8 +73,10 @@ rules! {
 
     // Constants and equal operands.
     Exact "product with one": "(mul 1.0 ?x)" => "?x";
+    Exact "product with one on the right": "(mul ?x 1.0)" => "?x";
     Exact "quotient by one": "(div ?x 1.0)" => "?x";
     Exact "sum with zero": "(add 0.0 ?x)" => "?x";
+    Exact "sum with zero on the right": "(add ?x 0.0)" => "?x";
     Exact "difference with zero": "(sub ?x 0.0)" => "?x";
     Exact "difference from zero": "(sub 0.0 ?x)" => "(neg ?x)";
     Exact "logarithm of one": "(log 1.0)" => "0.0";
@@ -146,13 +148,68 @@ pub fn rewrites() -> &'static [Rewrite<Node, Facts>] {
 fn rewrite(rule: &Rule) -> Rewrite<Node, Facts> {
     let pattern = |text: &str| text.parse::<Pattern<Node>>().unwrap_or_else(|e| panic!("{}: {e}", rule.name));
     let (left, right) = (pattern(rule.left), pattern(rule.right));
-    if rule.guards.is_empty() {
-        return Rewrite::new(rule.name, left, right).expect("the right side binds nothing new");
-    }
-    let guards = rule.guards;
-    let condition = move |egraph: &mut Egraph, _: Id, subst: &Subst| guards.iter().all(|g| holds(egraph, subst, *g));
-    let applier = ConditionalApplier { condition, applier: right };
+    let applier = Guarded { guards: rule.guards, left: left.ast.clone(), right };
     Rewrite::new(rule.name, left, applier).expect("the right side binds nothing new")
+}
+
+/// Applies a rule where its guards hold. What it makes comes from where everything that the left side matched does.
+struct Guarded {
+    guards: &'static [Guard],
+    left: PatternAst<Node>,
+    right: Pattern<Node>,
+}
+
+impl Applier<Node, Facts> for Guarded {
+    fn apply_one(
+        &self,
+        egraph: &mut Egraph,
+        class: Id,
+        subst: &Subst,
+        searched: Option<&PatternAst<Node>>,
+        name: Symbol,
+    ) -> Vec<Id> {
+        if !self.guards.iter().all(|guard| holds(egraph, subst, *guard)) {
+            return vec![];
+        }
+        let mut origins = egraph[class].data.origins.clone();
+        inner(&self.left, &instances(egraph, &self.left, subst)).for_each(|id| origins.unite(&egraph[id].data.origins));
+        let known = instances(egraph, &self.right.ast, subst);
+        let changed = self.right.apply_one(egraph, class, subst, searched, name);
+        if !changed.is_empty() {
+            let made = instances(egraph, &self.right.ast, subst);
+            let new: Vec<_> = made.iter().zip(&known).map(|(made, known)| made.filter(|_| known.is_none())).collect();
+            for id in inner(&self.right.ast, &new).chain([class]) {
+                egraph[id].data.origins.unite(&origins);
+            }
+        }
+        changed
+    }
+
+    fn vars(&self) -> Vec<Var> {
+        Applier::<Node, Facts>::vars(&self.right)
+    }
+}
+
+/// The class of each node of a pattern, where it is in the e-graph.
+fn instances(egraph: &Egraph, pattern: &PatternAst<Node>, subst: &Subst) -> Vec<Option<Id>> {
+    let mut classes: Vec<Option<Id>> = vec![];
+    for part in pattern.as_ref() {
+        classes.push(match part {
+            ENodeOrVar::Var(var) => subst.get(*var).copied(),
+            ENodeOrVar::ENode(node) => {
+                let args: Option<Vec<Id>> = node.args.iter().map(|&a| classes[usize::from(a)]).collect();
+                args.and_then(|args| egraph.lookup(Node::new(node.op, &args)))
+            }
+        });
+    }
+    classes
+}
+
+/// The classes of the nodes that a pattern writes out, constants aside: those stand for themselves wherever they are.
+fn inner(pattern: &PatternAst<Node>, classes: &[Option<Id>]) -> impl Iterator<Item = Id> {
+    let written = |part: &ENodeOrVar<Node>| matches!(part, ENodeOrVar::ENode(node) if !node.op.is_leaf());
+    let parts = pattern.as_ref().iter().zip(classes);
+    parts.filter(move |(part, _)| written(part)).filter_map(|(_, class)| *class)
 }
 
 fn holds(egraph: &Egraph, subst: &Subst, guard: Guard) -> bool {

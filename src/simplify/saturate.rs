@@ -5,7 +5,7 @@ use super::extract::Extraction;
 use super::facts::{Egraph, Facts};
 use super::rules::rewrites;
 use crate::error::Result;
-use crate::ir::{Builder, Graph, Id};
+use crate::ir::{Builder, Graph, Id, Node};
 use egg::{Runner, SimpleScheduler, StopReason};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -40,20 +40,8 @@ impl fmt::Display for Report {
 
 /// The graph in its cheapest stable form, all outputs together.
 pub fn simplify(graph: &Graph) -> Result<(Graph, Report)> {
-    let mut egraph = Egraph::new(Facts { inputs: graph.inputs.iter().map(|i| i.kind).collect() });
-    let mut class: Vec<Id> = vec![];
-    for id in graph.ids() {
-        let mut node = graph.node(id).clone();
-        node.args.iter_mut().for_each(|a| *a = class[usize::from(*a)]);
-        class.push(egraph.add(node));
-    }
-    let runner = Runner::<_, _, ()>::new(Facts::default())
-        .with_egraph(egraph)
-        .with_scheduler(SimpleScheduler)
-        .with_iter_limit(MAX_ITERATIONS)
-        .with_node_limit(MAX_ENODES)
-        .with_time_limit(Duration::MAX)
-        .run(rewrites());
+    let egraph = Egraph::new(Facts { inputs: graph.inputs.iter().map(|i| i.kind).collect() });
+    let (class, runner) = saturate(graph, egraph);
     let simple = rebuild(graph, &runner.egraph, |id| class[usize::from(id)])?;
     let mut fired = BTreeMap::new();
     for (rule, count) in runner.iterations.iter().flat_map(|i| &i.applied) {
@@ -69,6 +57,27 @@ pub fn simplify(graph: &Graph) -> Result<(Graph, Report)> {
         cost_after: graph_cost(&simple),
     };
     Ok((simple, report))
+}
+
+/// Runs all rules on a graph put into an empty e-graph, until none has anything left to say. The first result has the
+/// class of each node.
+pub(super) fn saturate(graph: &Graph, mut egraph: Egraph) -> (Vec<Id>, Runner<Node, Facts>) {
+    let mut class: Vec<Id> = vec![];
+    for id in graph.ids() {
+        let mut node = graph.node(id).clone();
+        node.args.iter_mut().for_each(|a| *a = class[usize::from(*a)]);
+        let added = egraph.add(node);
+        egraph[added].data.origins.unite(&graph.origins[usize::from(id)]);
+        class.push(added);
+    }
+    let runner = Runner::<_, _, ()>::new(Facts::default())
+        .with_egraph(egraph)
+        .with_scheduler(SimpleScheduler)
+        .with_iter_limit(MAX_ITERATIONS)
+        .with_node_limit(MAX_ENODES)
+        .with_time_limit(Duration::MAX)
+        .run(rewrites());
+    (class, runner)
 }
 
 fn rebuild(graph: &Graph, egraph: &Egraph, class_of: impl Fn(Id) -> Id) -> Result<Graph> {
@@ -88,6 +97,7 @@ fn rebuild(graph: &Graph, egraph: &Egraph, class_of: impl Fn(Id) -> Id) -> Resul
             let missing: Vec<Id> = args.iter().copied().filter(|a| !built.contains_key(a)).collect();
             if missing.is_empty() {
                 let args: Vec<Id> = args.iter().map(|a| built[a]).collect();
+                builder.made_from(&egraph[class].data.origins);
                 built.insert(class, builder.add(node.op, &args)?);
                 stack.pop();
             } else {

@@ -17,6 +17,7 @@ pub struct Expr<'t> {
 /// What an operator takes beside an [`Expr`]: another one, or a number.
 pub trait Operand<'t> {
     #[doc(hidden)]
+    #[track_caller]
     fn id(self, tracer: &'t Tracer) -> Id;
 }
 
@@ -41,7 +42,8 @@ impl<'t> Operand<'t> for i64 {
 macro_rules! unary {
     ($($(#[$doc:meta])* $name:ident $point:ident;)*) => {
         impl<'t> Expr<'t> {
-            $($(#[$doc])* pub fn $name(self) -> Self {
+            $($(#[$doc])* #[track_caller]
+            pub fn $name(self) -> Self {
                 self.tracer.point(Point::$point, &[self.id])
             })*
         }
@@ -76,7 +78,8 @@ unary! {
 macro_rules! binary {
     ($($(#[$doc:meta])* $name:ident $point:ident;)*) => {
         impl<'t> Expr<'t> {
-            $($(#[$doc])* pub fn $name(self, other: impl Operand<'t>) -> Self {
+            $($(#[$doc])* #[track_caller]
+            pub fn $name(self, other: impl Operand<'t>) -> Self {
                 let other = other.id(self.tracer);
                 self.tracer.point(Point::$point, &[self.id, other])
             })*
@@ -103,35 +106,41 @@ binary! {
 
 impl<'t> Expr<'t> {
     /// self > other.
+    #[track_caller]
     pub fn gt(self, other: impl Operand<'t>) -> Self {
         let other = other.id(self.tracer);
         self.tracer.point(Point::Lt, &[other, self.id])
     }
 
     /// self ≥ other.
+    #[track_caller]
     pub fn ge(self, other: impl Operand<'t>) -> Self {
         let other = other.id(self.tracer);
         self.tracer.point(Point::Le, &[other, self.id])
     }
 
     /// `a` where this truth value holds, else `b`. The branch not taken never shows, in value or in slope.
+    #[track_caller]
     pub fn select(self, a: impl Operand<'t>, b: impl Operand<'t>) -> Self {
         let (a, b) = (a.id(self.tracer), b.id(self.tracer));
         self.tracer.point(Point::Select, &[self.id, a, b])
     }
 
     /// max(x, 0); its slope at 0 is 0.
+    #[track_caller]
     pub fn relu(self) -> Self {
         let zero = self.tracer.number(0.0);
         zero.max(self)
     }
 
     /// x².
+    #[track_caller]
     pub fn square(self) -> Self {
         self * self
     }
 
     /// x to a whole power, by repeated squaring.
+    #[track_caller]
     pub fn powi(self, exponent: i32) -> Self {
         let one = self.tracer.number(1.0);
         let (mut result, mut power, mut left) = (one, self, exponent.unsigned_abs());
@@ -148,39 +157,52 @@ impl<'t> Expr<'t> {
     }
 
     /// Σ along the axis.
+    #[track_caller]
     pub fn sum(self, axis: Axis) -> Self {
         self.tracer.fold(Fold::Sum, axis, self)
     }
 
     /// Σ along several axes.
+    #[track_caller]
     pub fn sum_over(self, axes: &[Axis]) -> Self {
-        axes.iter().rev().fold(self, |value, &axis| value.sum(axis))
+        let mut value = self; // a closure would be the caller that origins name
+        for &axis in axes.iter().rev() {
+            value = value.sum(axis);
+        }
+        value
     }
 
     /// The maximum along the axis.
+    #[track_caller]
     pub fn amax(self, axis: Axis) -> Self {
         self.tracer.fold(Fold::Amax, axis, self)
     }
 
     /// The mean along several axes.
+    #[track_caller]
     pub fn mean_over(self, axes: &[Axis]) -> Self {
-        match axes.iter().map(|&a| self.tracer.size(a).to_float()).reduce(|a, b| a * b) {
-            Some(count) => self.sum_over(axes) / count,
-            None => self,
+        let Some((&first, rest)) = axes.split_first() else { return self };
+        let mut count = self.tracer.size(first).to_float();
+        for &axis in rest {
+            count = count * self.tracer.size(axis).to_float();
         }
+        self.sum_over(axes) / count
     }
 
     /// exp(x) / Σ exp(x) along the axis, as it is defined: the compiler makes it stable.
+    #[track_caller]
     pub fn softmax(self, axis: Axis) -> Self {
         self.exp() / self.exp().sum(axis)
     }
 
     /// log softmax(x), as it is defined.
+    #[track_caller]
     pub fn log_softmax(self, axis: Axis) -> Self {
         self.softmax(axis).ln()
     }
     /// The value at one index of an axis: `p.at(c, label)` is p[…, label]. An index outside the axis is an error when
     /// the loss is evaluated.
+    #[track_caller]
     pub fn at(self, axis: Axis, index: Expr<'t>) -> Self {
         self.tracer.substitute(self, axis, index)
     }
@@ -203,6 +225,7 @@ macro_rules! operator {
     ($($trait:ident $method:ident $point:ident;)*) => {$(
         impl<'t, R: Operand<'t>> ops::$trait<R> for Expr<'t> {
             type Output = Expr<'t>;
+            #[track_caller]
             fn $method(self, other: R) -> Expr<'t> {
                 let other = other.id(self.tracer);
                 self.tracer.point(Point::$point, &[self.id, other])
@@ -210,6 +233,7 @@ macro_rules! operator {
         }
         impl<'t> ops::$trait<Expr<'t>> for f64 {
             type Output = Expr<'t>;
+            #[track_caller]
             fn $method(self, other: Expr<'t>) -> Expr<'t> {
                 let this = other.tracer.number(self);
                 other.tracer.point(Point::$point, &[this.id, other.id])
@@ -228,6 +252,7 @@ operator! {
 /// ¬x of a condition.
 impl<'t> ops::Not for Expr<'t> {
     type Output = Expr<'t>;
+    #[track_caller]
     fn not(self) -> Expr<'t> {
         self.tracer.add(Op::Point(Point::Not), &[self.id])
     }
@@ -235,6 +260,7 @@ impl<'t> ops::Not for Expr<'t> {
 
 impl<'t> ops::Neg for Expr<'t> {
     type Output = Expr<'t>;
+    #[track_caller]
     fn neg(self) -> Expr<'t> {
         self.tracer.add(Op::Point(Point::Neg), &[self.id])
     }

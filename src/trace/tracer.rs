@@ -5,7 +5,7 @@
 
 use super::expr::Expr;
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, Builder, Dtype, Fold, Graph, Id, Kind, Native, Op, Point, Type};
+use crate::ir::{AxisId, Builder, Dtype, Fold, Graph, Id, Kind, Native, Op, Origin, Point, Type};
 use std::cell::RefCell;
 
 /// An axis of the loss being declared.
@@ -228,6 +228,7 @@ impl Tracer {
     ///
     /// # Errors
     /// It is missing, of another rank or dtype, or an axis has another extent in an earlier input.
+    #[track_caller]
     pub fn float<'t>(&'t self, name: &str, axes: &[Axis]) -> Result<Expr<'t>> {
         self.exactly(name, axes)?;
         self.input(name, axes, Kind::Float)
@@ -237,6 +238,7 @@ impl Tracer {
     ///
     /// # Errors
     /// It is missing, of another rank, or an axis has another extent in an earlier input.
+    #[track_caller]
     pub fn class<'t>(&'t self, name: &str, axes: &[Axis]) -> Result<Expr<'t>> {
         self.exactly(name, axes)?;
         self.input(name, axes, Kind::Int)
@@ -278,6 +280,7 @@ impl Tracer {
     ///
     /// # Errors
     /// It is missing, of another dtype, or has another number of elements.
+    #[track_caller]
     pub fn reshaped<'t>(&'t self, name: &str, axes: &[Axis], kind: Kind) -> Result<Expr<'t>> {
         let found = self.shape(name)?.to_vec();
         let wanted: Vec<usize> = axes.iter().map(|&a| self.extent(a)).collect();
@@ -297,6 +300,7 @@ impl Tracer {
     ///
     /// # Errors
     /// It is missing, of another rank or dtype, or a dimension has another extent.
+    #[track_caller]
     pub fn aligned<'t>(&'t self, name: &str, dims: &[Option<Axis>], kind: Kind) -> Result<Expr<'t>> {
         let shape = self.shape(name)?.to_vec();
         let axes: Vec<Axis> = dims.iter().copied().flatten().collect();
@@ -326,6 +330,7 @@ impl Tracer {
     ///
     /// # Errors
     /// It is missing or of another dtype.
+    #[track_caller]
     pub fn broadcast<'t>(&'t self, name: &str, axes: &[Option<Axis>]) -> Result<Option<Expr<'t>>> {
         let shape = self.shape(name)?.to_vec();
         if shape.len() > axes.len() {
@@ -342,6 +347,7 @@ impl Tracer {
         self.input(name, &along, Kind::Float).map(Some)
     }
 
+    #[track_caller]
     fn input<'t>(&'t self, name: &str, axes: &[Axis], kind: Kind) -> Result<Expr<'t>> {
         let spec = self.spec(name)?;
         if kind == Kind::Float {
@@ -349,6 +355,7 @@ impl Tracer {
         }
         let axes: Vec<AxisId> = axes.iter().map(|a| a.0).collect();
         let mut state = self.state.borrow_mut();
+        state.builder.at(Origin::here());
         let input = match state.builder.graph().find_input(name) {
             Some(known) if state.builder.graph().input(known).axes == axes => known,
             _ => {
@@ -390,46 +397,56 @@ impl Tracer {
     }
 
     /// A float constant.
+    #[track_caller]
     pub fn number(&self, value: f64) -> Expr<'_> {
         self.record(|builder| builder.float(value))
     }
 
     /// An integer constant.
+    #[track_caller]
     pub fn integer(&self, value: i64) -> Expr<'_> {
         self.record(|builder| builder.int(value))
     }
 
     /// The running index along an axis: an integer.
+    #[track_caller]
     pub fn index(&self, axis: Axis) -> Expr<'_> {
         self.record(|builder| builder.index(axis.0))
     }
 
     /// The extent of an axis as a value: an integer.
+    #[track_caller]
     pub fn size(&self, axis: Axis) -> Expr<'_> {
         self.record(|builder| builder.size(axis.0))
     }
 
     /// The CTC loss of sequences of unnormalised logits: −log of the probability of all alignments of the label, for
     /// every index that `logits` and `label` have beside the axes t of steps, c of classes and l of labels.
+    #[track_caller]
     pub fn ctc<'t>(&'t self, sequence: Sequence<'t>) -> Expr<'t> {
         let Sequence { axes, logits, label, steps, labels, blank } = sequence;
-        let [t, c, l] = axes.map(|axis| self.index(axis).id);
+        let [t, c, l] = axes;
+        let [t, c, l] = [self.index(t).id, self.index(c).id, self.index(l).id];
         let args = [t, c, l, logits.id, label.id, steps.id, labels.id, blank.id];
         self.add(Op::Native(Native::Ctc), &args)
     }
 
+    #[track_caller]
     pub(super) fn point(&self, point: Point, args: &[Id]) -> Expr<'_> {
         self.add(Op::Point(point), args)
     }
 
+    #[track_caller]
     pub(super) fn add(&self, op: Op, args: &[Id]) -> Expr<'_> {
         self.record(|builder| builder.add(op, args))
     }
 
+    #[track_caller]
     pub(super) fn fold<'t>(&'t self, fold: Fold, axis: Axis, body: Expr<'t>) -> Expr<'t> {
         self.record(|builder| builder.fold(fold, axis.0, body.id))
     }
 
+    #[track_caller]
     pub(super) fn substitute<'t>(&'t self, value: Expr<'t>, axis: Axis, index: Expr<'t>) -> Expr<'t> {
         self.record(|builder| builder.substitute(value.id, &[(axis.0, index.id)]))
     }
@@ -439,8 +456,10 @@ impl Tracer {
     }
 
     /// Adds to the graph; keeps the first mistake, which `finish` reports.
+    #[track_caller]
     fn record(&self, add: impl FnOnce(&mut Builder) -> Result<Id>) -> Expr<'_> {
         let mut state = self.state.borrow_mut();
+        state.builder.at(Origin::here());
         let id = add(&mut state.builder).or_else(|error| {
             state.error.get_or_insert(error);
             state.builder.float(f64::NAN)

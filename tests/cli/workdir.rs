@@ -87,6 +87,14 @@ impl Workdir {
         out
     }
 
+    /// Runs what is expected to fail with this status, and returns what it says.
+    #[track_caller]
+    pub fn failed(&self, wanted: i32, arguments: &str) -> String {
+        let Outcome { status, out, err } = self.run(arguments);
+        assert_eq!((status, out.as_str()), (Some(wanted), ""), "{arguments}: {err}");
+        err
+    }
+
     /// Runs `eval` and reads the arrays it writes.
     #[track_caller]
     pub fn eval(&self, arguments: &str) -> Results {

@@ -1,13 +1,13 @@
 //! Tables of text: columns as wide as their widest cell, two spaces apart.
 
 #[derive(Clone, Copy)]
-pub(super) enum Align {
+pub(crate) enum Align {
     Left,
     Right,
 }
 
 /// Lays out rows under `heads`, which may be empty for a table without any.
-pub(super) fn table(heads: &[&str], aligns: &[Align], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(heads: &[&str], aligns: &[Align], rows: impl Iterator<Item = Vec<String>>) -> String {
     let heads: Vec<String> = heads.iter().map(|head| head.to_string()).collect();
     let rows: Vec<Vec<String>> = std::iter::once(heads).filter(|heads| !heads.is_empty()).chain(rows).collect();
     let wide = |column: usize| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0);

@@ -1,0 +1,282 @@
+//! Cost: what one run of a nest reads, writes and computes, counted step by step.
+
+use super::report::{BufferCost, Cost, LoopCost};
+use crate::ir::{AxisId, Fold, Graph, Id, Op, Point, Work};
+use crate::jit::{Binding, Kernel};
+use crate::nest::{Nest, Place, SlotId, Source, Step};
+use std::collections::BTreeMap;
+
+/// The cost of a kernel whose nest's steps begin at line `first` of its listing.
+pub(super) fn cost(kernel: &Kernel, first: usize) -> Cost {
+    let (nest, binding) = (&kernel.nest, &kernel.binding);
+    let mut count =
+        Count { nest, first, line: 0, loops: vec![], open: vec![], outside: Tally::default(), math: BTreeMap::new() };
+    count.body(&nest.body, 1, 0);
+    let Count { loops, outside, math, .. } = count;
+    let tallies = || loops.iter().map(|(_, tally)| tally).chain([&outside]);
+    let (inputs, outputs) = sizes(nest, binding);
+    let accesses =
+        |name: &str, of: fn(&Tally) -> &BTreeMap<String, u64>| tallies().filter_map(|t| of(t).get(name)).sum();
+    let buffer = |(name, bytes, elements): &(String, u64, u64), written: bool| {
+        let accesses: u64 = accesses(name, if written { |t| &t.writes } else { |t| &t.reads });
+        let passes = if *elements == 0 { 0.0 } else { accesses as f64 / *elements as f64 };
+        BufferCost { name: name.clone(), written, bytes: *bytes, accesses, passes }
+    };
+    let mut buffers: Vec<BufferCost> = inputs.iter().map(|b| buffer(b, false)).collect();
+    buffers.extend(outputs.iter().map(|b| buffer(b, true)));
+    let total = |written: bool| buffers.iter().filter(|b| b.written == written).map(|b| b.bytes).sum::<u64>();
+    let (bytes_read, bytes_written) = (total(false), total(true));
+    let flops = tallies().map(|t| t.flops).sum::<u64>();
+    let math_calls = tallies().map(|t| t.math).sum::<u64>();
+    let bytes = bytes_read + bytes_written;
+    Cost {
+        bytes_read,
+        bytes_written,
+        flops,
+        math_calls,
+        scratch_bytes: kernel.scratch as u64,
+        intensity: if bytes == 0 { 0.0 } else { (flops + math_calls) as f64 / bytes as f64 },
+        buffers,
+        loops: loops.into_iter().map(|(cost, tally)| tally.into_loop(cost)).collect(),
+        math: math.into_iter().map(|(point, calls)| (point.name().to_string(), calls)).collect(),
+    }
+}
+
+type Sizes = Vec<(String, u64, u64)>;
+
+/// Name, bytes and elements of each input and each output.
+fn sizes(nest: &Nest, binding: &Binding) -> (Sizes, Sizes) {
+    let elements = |axes: &[AxisId]| axes.iter().map(|a| nest.extents[a.index()] as u64).product::<u64>();
+    let inputs = nest.graph.inputs.iter().zip(&binding.inputs).map(|(input, dtype)| {
+        let elements = elements(&input.axes);
+        (input.name.clone(), elements * dtype.size() as u64, elements)
+    });
+    let outputs = nest.graph.outputs.iter().map(|output| {
+        let elements = elements(&output.axes);
+        (output.name.clone(), elements * binding.real.size() as u64, elements)
+    });
+    (inputs.collect(), outputs.collect())
+}
+
+/// What the steps of one loop do over a whole run.
+#[derive(Default)]
+struct Tally {
+    reads: BTreeMap<String, u64>,
+    writes: BTreeMap<String, u64>,
+    kept: u64,
+    loaded: u64,
+    flops: u64,
+    math: u64,
+    /// In words, each once.
+    does: Vec<String>,
+}
+
+impl Tally {
+    fn into_loop(self, cost: LoopCost) -> LoopCost {
+        LoopCost {
+            reads: self.reads.into_iter().collect(),
+            writes: self.writes.into_iter().collect(),
+            kept: self.kept,
+            loaded: self.loaded,
+            flops: self.flops,
+            math_calls: self.math,
+            summary: self.does.join("; "),
+            ..cost
+        }
+    }
+
+    fn does(&mut self, what: String) {
+        if !self.does.contains(&what) {
+            self.does.push(what);
+        }
+    }
+}
+
+struct Count<'n> {
+    nest: &'n Nest,
+    first: usize,
+    /// The step's place in the order of the text.
+    line: usize,
+    loops: Vec<(LoopCost, Tally)>,
+    /// The open loops, by their places in `loops`.
+    open: Vec<usize>,
+    outside: Tally,
+    math: BTreeMap<Point, u64>,
+}
+
+impl Count<'_> {
+    fn body(&mut self, body: &[Step], times: u64, depth: usize) {
+        for step in body {
+            let line = self.first + self.line;
+            self.line += 1;
+            match step {
+                Step::Loop { axis, body } | Step::Tile { axis, body } => {
+                    let extent = self.nest.extents[axis.index()];
+                    let iterations = times.saturating_mul(extent as u64);
+                    let cost = LoopCost {
+                        line,
+                        depth,
+                        axis: self.nest.graph.axis_name(*axis).to_string(),
+                        extent,
+                        tiled: matches!(step, Step::Tile { .. }),
+                        parallel: depth == 0 && self.nest.parallel_axis() == Some(*axis),
+                        iterations,
+                        ..LoopCost::default()
+                    };
+                    self.loops.push((cost, Tally::default()));
+                    self.open.push(self.loops.len() - 1);
+                    self.body(body, iterations, depth + 1);
+                    self.open.pop();
+                }
+                Step::Lanes { body } => self.body(body, times, depth),
+                step => self.step(step, times),
+            }
+        }
+    }
+
+    fn tally(&mut self) -> &mut Tally {
+        match self.open.last() {
+            Some(&open) => &mut self.loops[open].1,
+            None => &mut self.outside,
+        }
+    }
+
+    fn step(&mut self, step: &Step, times: u64) {
+        let graph = &self.nest.graph;
+        match step {
+            Step::Loop { .. } | Step::Tile { .. } | Step::Lanes { .. } | Step::Start { .. } => {}
+            Step::Let(value) => match graph.op(*value) {
+                Op::Read => self.read(*value, times),
+                Op::Point(point) => self.point(point, times),
+                _ => {}
+            },
+            Step::Fold { fold, slot } => {
+                self.tally().flops += times;
+                if slot.is_some() {
+                    (self.tally().kept, self.tally().loaded) = (self.tally().kept + times, self.tally().loaded + times);
+                }
+                let what = self.folds(*fold);
+                self.tally().does(what);
+            }
+            Step::Call { value, from, into, sum } => {
+                match from {
+                    Source::Read(read) => self.read(*read, times),
+                    Source::Slot { slot, .. } => self.load(*slot, times),
+                }
+                // The prologue, scale · x + shift, is part of the call.
+                if graph.node(*value).args[0] != from.value() {
+                    self.tally().flops += 2 * times;
+                }
+                if let Some((point, _)) = graph.as_point(*value) {
+                    self.point(point, times);
+                }
+                if let Some(slot) = into {
+                    self.keep(*slot, times);
+                }
+                if let Some(sum) = sum {
+                    self.tally().flops += times;
+                    let what = self.folds(*sum);
+                    self.tally().does(what);
+                }
+            }
+            Step::Keep { slot, .. } => self.keep(*slot, times),
+            Step::Load { slot, .. } => self.load(*slot, times),
+            Step::Store { output } => self.write(*output, times),
+            Step::Native { loss, grad } => self.native(*loss, *grad, times),
+        }
+    }
+
+    fn folds(&self, fold: Id) -> String {
+        let graph = &self.nest.graph;
+        let text = graph.operand_text(fold, &graph.numbers());
+        match graph.as_fold(fold) {
+            Some((Fold::Sum, axis, _)) => format!("sums {text} over {}", graph.axis_name(axis)),
+            Some((_, axis, _)) => format!("finds the maximum {text} over {}", graph.axis_name(axis)),
+            None => format!("folds {text}"),
+        }
+    }
+
+    fn read(&mut self, read: Id, times: u64) {
+        let graph = &self.nest.graph;
+        let Some((input, indices)) = graph.as_read(read) else { return };
+        let name = graph.input(input).name.clone();
+        let numbers = graph.numbers();
+        let indices: Vec<String> = indices.iter().map(|&i| graph.operand_text(i, &numbers).replace('@', "")).collect();
+        let tally = self.tally();
+        tally.does(format!("reads {name}[{}]", indices.join(",")));
+        *tally.reads.entry(name).or_default() += times;
+    }
+
+    fn write(&mut self, output: usize, times: u64) {
+        let name = self.nest.graph.outputs[output].name.clone();
+        let tally = self.tally();
+        tally.does(format!("writes {name}"));
+        *tally.writes.entry(name).or_default() += times;
+    }
+
+    fn point(&mut self, point: Point, times: u64) {
+        match point.work() {
+            Work::Flops(flops) => self.tally().flops += u64::from(flops) * times,
+            Work::Math | Work::Composite => {
+                self.tally().math += times;
+                self.tally().does(format!("computes {}", point.name()));
+                *self.math.entry(point).or_default() += times;
+            }
+        }
+    }
+
+    fn keep(&mut self, slot: SlotId, times: u64) {
+        let found = &self.nest.slots[slot];
+        let graph: &Graph = &self.nest.graph;
+        let text = graph.operand_text(found.value, &graph.numbers());
+        match found.place {
+            Place::Output(output) => {
+                let name = graph.outputs[output].name.clone();
+                let tally = self.tally();
+                tally.does(format!("keeps {text} in {name}"));
+                *tally.writes.entry(name).or_default() += times;
+            }
+            Place::Tile => self.tally().kept += times,
+            Place::Row | Place::Sums => {
+                self.tally().kept += times;
+                self.tally().does(format!("keeps {text}"));
+            }
+        }
+    }
+
+    fn load(&mut self, slot: SlotId, times: u64) {
+        let found = &self.nest.slots[slot];
+        let graph: &Graph = &self.nest.graph;
+        let text = graph.operand_text(found.value, &graph.numbers());
+        self.tally().loaded += times;
+        match found.place {
+            Place::Output(output) => {
+                let name = graph.outputs[output].name.clone();
+                self.tally().does(format!("takes {text} from {name}"));
+            }
+            Place::Tile => {}
+            Place::Row | Place::Sums => self.tally().does(format!("takes {text} from scratch")),
+        }
+    }
+
+    /// A row of a native kernel reads its whole planes; for each step it takes the softmax of the classes, and goes through
+    /// the lattice of labels forwards and, for a gradient, backwards.
+    fn native(&mut self, loss: Option<Id>, grad: Option<usize>, times: u64) {
+        let graph = &self.nest.graph;
+        let node = self.nest.native_node(loss, grad).and_then(|node| graph.as_native(node));
+        let Some((native, axes, args)) = node else { return };
+        let [steps, classes, labels] = axes.map(|a| self.nest.extents[a.index()] as u64);
+        let (logits, label) = (args[3], args[4]);
+        self.tally().does(format!("runs {}", native.name()));
+        self.read(logits, times * steps * classes);
+        self.read(label, times * labels);
+        let ways = if grad.is_some() { 2 } else { 1 };
+        let tally = self.tally();
+        tally.flops += times * steps * (4 * classes + ways * 6 * (2 * labels + 1));
+        tally.math += times * steps * classes;
+        *self.math.entry(Point::Exp).or_default() += times * steps * classes;
+        if let Some(output) = grad {
+            self.write(output, times * steps * classes);
+        }
+    }
+}

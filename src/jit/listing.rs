@@ -1,0 +1,78 @@
+//! Listings: Cranelift's code and machine code as text, each line with the step of the nest that it was made for.
+
+use super::Binding;
+use super::compile::{Built, build};
+use super::source::step;
+use crate::error::{Error, Result};
+use crate::nest::Nest;
+use cranelift_codegen::ir::{ExternalName, Function, SourceLoc};
+use cranelift_codegen::{CompiledCode, FinalizedRelocTarget};
+use cranelift_jit::JITModule;
+use cranelift_module::{FuncId, Module};
+
+/// A line of code.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Instruction {
+    pub text: String,
+    /// The place in [`Nest::steps`] of the step that it was made for, where it was for one.
+    pub step: Option<usize>,
+}
+
+/// The lines as one text.
+pub fn text(lines: &[Instruction]) -> String {
+    lines.iter().map(|line| format!("{}\n", line.text)).collect()
+}
+
+/// The code as Cranelift's text, before optimisation.
+pub fn clif(nest: &Nest, binding: &Binding) -> Result<Vec<Instruction>> {
+    let Built { module, context, .. } = build(nest, binding)?;
+    let lines = clif_lines(context.func);
+    // SAFETY: nothing was defined in the module, so nothing points into its memory.
+    unsafe { module.free_memory() };
+    Ok(lines)
+}
+
+/// The text has no locations in it: they come from a second text, with them, which has the same lines.
+fn clif_lines(mut function: Function) -> Vec<Instruction> {
+    let located = function.display().to_string();
+    function.srclocs.clear();
+    let plain = function.display().to_string();
+    let location = |line: &str| {
+        let digits = line.strip_prefix('@')?.split(' ').next()?;
+        step(SourceLoc::new(u32::from_str_radix(digits, 16).ok()?))
+    };
+    let lines = plain.lines().zip(located.lines());
+    lines.map(|(text, located)| Instruction { text: text.to_string(), step: location(located) }).collect()
+}
+
+/// The machine code.
+pub fn assembly(nest: &Nest, binding: &Binding) -> Result<Vec<Instruction>> {
+    let Built { mut module, id, mut context, .. } = build(nest, binding)?;
+    context.set_disasm(true);
+    let defined = module.define_function(id, &mut context);
+    let lines = context.compiled_code().map(|code| disassemble(code, &|name| callee(&module, &context.func, name)));
+    // SAFETY: the function is never called.
+    unsafe { module.free_memory() };
+    defined.map_err(|e| Error::internal("jit", e.to_string()))?;
+    lines.ok_or_else(|| Error::internal("jit", "no code was made"))
+}
+
+/// The symbol of a function that the code calls.
+fn callee(module: &JITModule, function: &Function, name: &FinalizedRelocTarget) -> Option<String> {
+    let FinalizedRelocTarget::ExternalName(ExternalName::User(name)) = name else { return None };
+    let id = FuncId::from_u32(function.params.user_named_funcs()[*name].index);
+    module.declarations().get_function_decl(id).name.clone()
+}
+
+/// Instruction by instruction, as they lie in memory.
+#[cfg(all(feature = "inspect", target_arch = "x86_64"))]
+fn disassemble(code: &CompiledCode, callee: &dyn Fn(&FinalizedRelocTarget) -> Option<String>) -> Vec<Instruction> {
+    super::disassemble::x86(code, callee)
+}
+
+/// Cranelift's own text, which does not say which line is which instruction in memory: the lines have no steps.
+#[cfg(not(all(feature = "inspect", target_arch = "x86_64")))]
+fn disassemble(code: &CompiledCode, _: &dyn Fn(&FinalizedRelocTarget) -> Option<String>) -> Vec<Instruction> {
+    let text = code.vcode.as_deref().unwrap_or_default();
+    text.lines().map(|line| Instruction { text: line.to_string(), step: None }).collect()
+}

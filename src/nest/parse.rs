@@ -1,0 +1,215 @@
+//! Reads a nest's text form: the graph, then the slots, then the steps.
+//!
+//! What a line says beside the step itself (equations, axes, which loop is parallel) is known from the graph; the parsed
+//! nest is printed again, and a line that says anything else is refused.
+
+use super::{Nest, Place, Slot, SlotId, Source, Step, check};
+use crate::error::{Error, Result};
+use crate::ir::{AxisId, Graph, Id, parse as parse_graph};
+
+type Parsed<T> = std::result::Result<T, String>;
+
+/// # Errors
+/// The line and what is wrong with it; or what [`check`] finds.
+pub fn parse(text: &str) -> Result<Nest> {
+    let fail = |line: usize, problem: String| Error::Text { line, problem };
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let head = lines.iter().position(|line| line.starts_with("nest "));
+    let head =
+        head.ok_or_else(|| fail(lines.len().max(1), "expected a graph, then `nest NAME over EXTENTS`".into()))?;
+    let graph = parse_graph(&(lines[..head].join("\n") + "\n"))?;
+    let mut nest = Nest { extents: vec![], slots: vec![], body: vec![], graph };
+    nest.extents = extents(&nest.graph, lines[head]).map_err(|problem| fail(head + 1, problem))?;
+    let mut at = head + 1;
+    while let Some(line) = lines.get(at).and_then(|line| line.strip_prefix("slot ")) {
+        let slot = slot(&nest, line).map_err(|problem| fail(at + 1, problem))?;
+        nest.slots.push(slot);
+        at += 1;
+    }
+    let mut reader = Reader { nest: &nest, lines: &lines, at };
+    let body = reader.body(0).map_err(|problem| fail(reader.at + 1, problem))?;
+    if reader.at < lines.len() {
+        return Err(fail(reader.at + 1, "is indented deeper than any loop".into()));
+    }
+    nest.body = body;
+    check(&nest)?;
+    let printed = nest.to_string();
+    let differs = printed.lines().zip(&lines).position(|(printed, line)| printed != *line);
+    match differs {
+        Some(place) => {
+            let meant = printed.lines().nth(place).unwrap_or_default().trim();
+            Err(fail(place + 1, format!("`{}` should be `{meant}`", lines[place].trim())))
+        }
+        None => Ok(nest),
+    }
+}
+
+/// `nest NAME over n=64 c=1000`
+fn extents(graph: &Graph, line: &str) -> Parsed<Vec<usize>> {
+    let (_, listed) = line.split_once(" over").ok_or("expected ` over` and the extents")?;
+    let mut extents = vec![];
+    for (word, name) in listed.split_whitespace().zip(&graph.axes) {
+        let size = word.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('='));
+        let size = size.ok_or_else(|| format!("`{word}`: expected `{name}=EXTENT`"))?;
+        extents.push(size.parse().map_err(|_| format!("`{size}` is no extent"))?);
+    }
+    if extents.len() != graph.axes.len() {
+        return Err(format!("{} extents for {} axes", extents.len(), graph.axes.len()));
+    }
+    Ok(extents)
+}
+
+/// `%13 in row0[j]`, `%3 in grad.pred[c]`
+fn slot(nest: &Nest, text: &str) -> Parsed<Slot> {
+    let (value, place) = text.split_once(" in ").ok_or("expected `%N in PLACE`")?;
+    let value = node(&nest.graph, value)?;
+    let (place, axes) = match place.split_once('[') {
+        Some((place, rest)) => (place, rest.strip_suffix(']').ok_or("expected `]`")?),
+        None => (place, ""),
+    };
+    let axes = axes.split_whitespace().map(|name| axis(&nest.graph, name)).collect::<Parsed<_>>()?;
+    let number = |word: &str| place.strip_prefix(word).is_some_and(|rest| rest == nest.slots.len().to_string());
+    let place = match place {
+        _ if number("tile") => Place::Tile,
+        _ if number("row") => Place::Row,
+        _ if number("sums") => Place::Sums,
+        name => Place::Output(output(&nest.graph, name)?),
+    };
+    Ok(Slot { value, axes, place })
+}
+
+fn axis(graph: &Graph, name: &str) -> Parsed<AxisId> {
+    let place = graph.axes.iter().position(|axis| axis == name);
+    place.map(AxisId::new).ok_or_else(|| format!("axis {name} is unknown"))
+}
+
+fn output(graph: &Graph, name: &str) -> Parsed<usize> {
+    graph.outputs.iter().position(|o| o.name == name).ok_or_else(|| format!("`{name}` is no output"))
+}
+
+/// `%3`
+fn node(graph: &Graph, text: &str) -> Parsed<Id> {
+    let number: Option<usize> = text.strip_prefix('%').and_then(|digits| digits.parse().ok());
+    let mut equations = graph.ids().filter(|&id| !graph.op(id).is_leaf());
+    number.and_then(|number| equations.nth(number)).ok_or_else(|| format!("`{text}` is no value of the graph"))
+}
+
+struct Reader<'t> {
+    nest: &'t Nest,
+    lines: &'t [&'t str],
+    at: usize,
+}
+
+impl Reader<'_> {
+    /// The steps that are indented so deep, up to the first that is not.
+    fn body(&mut self, depth: usize) -> Parsed<Vec<Step>> {
+        let mut steps = vec![];
+        while let Some(line) = self.lines.get(self.at) {
+            let text = line.trim_start();
+            if line.len() - text.len() != 2 * depth || text.is_empty() {
+                break;
+            }
+            let step = self.step(text, depth)?;
+            steps.push(step);
+        }
+        Ok(steps)
+    }
+
+    fn inside(&mut self, depth: usize) -> Parsed<Vec<Step>> {
+        self.at += 1;
+        self.body(depth + 1)
+    }
+
+    fn step(&mut self, text: &str, depth: usize) -> Parsed<Step> {
+        let graph = &self.nest.graph;
+        if text == "lanes" {
+            return Ok(Step::Lanes { body: self.inside(depth)? });
+        }
+        if let Some(head) = text.strip_prefix("for ") {
+            let head = head.strip_suffix(", parallel").unwrap_or(head);
+            let tiled = head.strip_suffix(" by tile");
+            let axis = axis(graph, tiled.unwrap_or(head))?;
+            let body = self.inside(depth)?;
+            return Ok(if tiled.is_some() { Step::Tile { axis, body } } else { Step::Loop { axis, body } });
+        }
+        let step = self.straight(text)?;
+        self.at += 1;
+        Ok(step)
+    }
+
+    fn straight(&self, text: &str) -> Parsed<Step> {
+        let graph = &self.nest.graph;
+        if let Some(rest) = text.strip_prefix("call ") {
+            return self.call(rest);
+        }
+        if let Some(rest) = text.strip_prefix("native ") {
+            return self.native(rest);
+        }
+        if let Some(rest) = text.strip_prefix("store ") {
+            let (name, _) = rest.split_once('[').ok_or("expected `store NAME[AXES] = VALUE`")?;
+            return Ok(Step::Store { output: output(graph, name)? });
+        }
+        if let Some(rest) = text.strip_prefix("keep ") {
+            let (value, place) = rest.split_once(" in ").ok_or("expected `keep %N in PLACE`")?;
+            let value = node(graph, value)?;
+            return Ok(Step::Keep { value, slot: self.slot(value, place)? });
+        }
+        let (left, right) = text.split_once("= ").ok_or("expected `=`")?;
+        let (left, operator) = left.split_once(' ').ok_or("expected ` `")?;
+        let value = node(graph, left)?;
+        let (right, slot) = match right.split_once(", in ") {
+            Some((right, place)) => (right, Some(self.slot(value, place)?)),
+            None => (right, None),
+        };
+        match (operator, right.strip_prefix("load ")) {
+            ("+" | "max", _) => Ok(Step::Fold { fold: value, slot }),
+            ("", Some(place)) => Ok(Step::Load { value, slot: self.slot(value, place)? }),
+            ("", None) if matches!(right, "0" | "-inf") => Ok(Step::Start { fold: value, slot }),
+            ("", None) => Ok(Step::Let(value)),
+            _ => Err(format!("`{operator}=` is no step")),
+        }
+    }
+
+    /// The slot of a value that is written as `row0[j]`, or by the output that it lies in.
+    fn slot(&self, value: Id, text: &str) -> Parsed<SlotId> {
+        let is = |slot: &SlotId| self.nest.slots[*slot].value == value && self.nest.slot_text(*slot) == text;
+        (0..self.nest.slots.len()).find(is).ok_or_else(|| format!("`{text}` is no slot of that value"))
+    }
+
+    /// `%3 = exp %2 with %2 = sub %0 %1, %0 = read pred @n @c, into grad.pred, %4 += %3`
+    fn call(&self, text: &str) -> Parsed<Step> {
+        let graph = &self.nest.graph;
+        let (left, rest) = text.split_once(" with ").ok_or("expected ` with`")?;
+        let defined = |part: &str| node(graph, part.split_once(" =").ok_or("expected ` =`")?.0);
+        let value = defined(left)?;
+        let (mut from, mut into, mut sum) = (None, None, None);
+        for part in rest.split(", ") {
+            if let Some(place) = part.strip_prefix("into ") {
+                into = Some(self.slot(value, place)?);
+            } else if let Some((fold, _)) = part.split_once(" += ") {
+                sum = Some(node(graph, fold)?);
+            } else {
+                let source = defined(part)?;
+                let place = part.split_once(" = load ").map(|(_, place)| place);
+                from = Some(match place {
+                    Some(place) => Source::Slot { value: source, slot: self.slot(source, place)? },
+                    None => Source::Read(source),
+                });
+            }
+        }
+        let from = from.ok_or("expected what the call reads")?;
+        Ok(Step::Call { value, from, into, sum })
+    }
+
+    /// `%4 = ctc …; %9 = ctc_grad …, into grad.pred`
+    fn native(&self, text: &str) -> Parsed<Step> {
+        let (mut loss, mut grad) = (None, None);
+        for part in text.split("; ") {
+            match part.split_once(", into ") {
+                Some((_, name)) => grad = Some(output(&self.nest.graph, name)?),
+                None => loss = Some(node(&self.nest.graph, part.split_once(" =").ok_or("expected ` =`")?.0)?),
+            }
+        }
+        Ok(Step::Native { loss, grad })
+    }
+}
