@@ -145,6 +145,10 @@ pub(super) struct InspectArgs {
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub(super) format: Format,
 
+    /// Say behind each line of a graph or nest from which places of the declaration it comes
+    #[arg(long)]
+    pub(super) origins: bool,
+
     /// Write to a file instead of standard output
     #[arg(long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,

@@ -31,7 +31,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<String, Failure> {
     if args.run {
         report.measured = Some(measure(args, &trace, &wanted, threads)?);
     }
-    let text = show(&report, args.stage, args.format)?;
+    let text = show(&report, args)?;
     match &args.output {
         None => Ok(text),
         Some(path) => {
@@ -49,8 +49,8 @@ fn measure(args: &InspectArgs, trace: &Trace, wanted: &Wanted, threads: usize) -
     Ok(Measured { threads, runs: samples.len(), median_s: median(&samples), fastest_s })
 }
 
-fn show(report: &Report, part: Part, format: Format) -> Result<String, Failure> {
-    match (format, part) {
+fn show(report: &Report, args: &InspectArgs) -> Result<String, Failure> {
+    match (args.format, args.stage) {
         (Format::Html, _) => Err(Failure::work("html: this version cannot make it; text, json and dot can be had")),
         (Format::Text, Part::All) => Ok(report.text()),
         (Format::Text, Part::Explain) => Ok(report.explanation()),
@@ -62,6 +62,7 @@ fn show(report: &Report, part: Part, format: Format) -> Result<String, Failure> 
         (Format::Dot, Part::Explain | Part::Cost) => {
             Err(Failure::usage("dot: the explanation and the cost are no graphs; the stages trace to nest are"))
         }
+        (Format::Text, stage) if args.origins => Ok(report.stage_text_with_origins(stage.stage())),
         (Format::Text, stage) => Ok(report.stage_text(stage.stage())),
         (Format::Json, stage) => Ok(report.json_of_stage(stage.stage())),
         (Format::Dot, stage) => report.dot(stage.stage()).map_err(|problem| Failure::usage(format!("dot: {problem}"))),

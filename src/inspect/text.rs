@@ -1,22 +1,84 @@
 //! The text of a report: stages as they are, the explanation as numbered steps, the cost as tables.
 
 use super::report::{
-    Cost, Derivation, Formula, Listing, Machine, Measured, Report, RewriteStep, Simplification, Stage, Validity,
+    Cost, Derivation, Formula, Line, Listing, Machine, Measured, Report, RewriteStep, Simplification, Stage, Validity,
 };
 use super::table::{Align, table};
 
 impl Report {
-    /// One stage: its text form. Of simplify and joint this is the graph alone; what the rules did is in
-    /// [`explanation`](Self::explanation).
+    /// One stage: its text form. Code has a comment before the lines of each step of the nest: the step, and the places
+    /// of the declaration that it comes from.
     pub fn stage_text(&self, stage: Stage) -> String {
-        self.listing(stage).map(Listing::text).unwrap_or_default()
+        match (stage, self.listing(stage)) {
+            (Stage::Clif | Stage::Asm, Some(listing)) => self.code_text(listing),
+            (_, Some(listing)) => listing.text(),
+            (_, None) => String::new(),
+        }
+    }
+
+    /// The same, with a comment behind each line of a graph or nest that says where it comes from. It parses back too.
+    pub fn stage_text_with_origins(&self, stage: Stage) -> String {
+        match self.listing(stage) {
+            Some(listing) if !listing.nodes.is_empty() => {
+                let width =
+                    listing.lines.iter().filter(|l| !l.origins.is_empty()).map(|l| l.text.chars().count()).max();
+                let line = |line: &Line| match &line.origins[..] {
+                    [] => format!("{}\n", line.text),
+                    origins => {
+                        let space = width.unwrap_or(0).saturating_sub(line.text.chars().count());
+                        format!("{}{:space$}  # {}\n", line.text, "", self.places(origins))
+                    }
+                };
+                listing.lines.iter().map(line).collect()
+            }
+            _ => self.stage_text(stage),
+        }
+    }
+
+    /// Places of the declaration, each file named once.
+    fn places(&self, origins: &[usize]) -> String {
+        let mut text = String::new();
+        let mut file = None;
+        for origin in origins.iter().filter_map(|&origin| self.origins.get(origin)) {
+            if file != Some(&origin.file) {
+                text += &format!("{}{origin}", if file.is_some() { ", " } else { "" });
+            } else {
+                text += &format!(" {}:{}", origin.line, origin.column);
+            }
+            file = Some(&origin.file);
+        }
+        text
+    }
+
+    fn code_text(&self, code: &Listing) -> String {
+        let nest = code.parent.and_then(|parent| self.listing(parent));
+        let mut text = String::new();
+        let mut step = None;
+        for line in &code.lines {
+            let of = line.from.first().copied();
+            if of.is_some() && of != step {
+                let meant = of.zip(nest).and_then(|(of, nest)| nest.lines.get(of));
+                let meant = meant.map_or(String::new(), |line| {
+                    let places = if line.origins.is_empty() {
+                        String::new()
+                    } else {
+                        format!("  {}", self.places(&line.origins))
+                    };
+                    format!("; {}{places}\n", line.text.trim_start())
+                });
+                text += &meant;
+                step = of;
+            }
+            text += &format!("{}\n", line.text);
+        }
+        text
     }
 
     /// All stages, each under its name, then the explanation and the cost.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for listing in &self.listings {
-            text += &format!("== {}\n{}\n", listing.stage, listing.text());
+            text += &format!("== {}\n{}\n", listing.stage, self.stage_text(listing.stage));
         }
         text + &format!("== explain\n{}\n== cost\n{}", self.explanation(), self.cost_text())
     }

@@ -1,4 +1,4 @@
-//! Reads a nest's text form: the graph, then the slots, then the steps.
+//! Reads a nest's text form: the graph, then the slots, then the steps. What stands behind a `#` is a comment.
 //!
 //! What a line says beside the step itself (equations, axes, which loop is parallel) is known from the graph; the parsed
 //! nest is printed again, and a line that says anything else is refused.
@@ -13,7 +13,7 @@ type Parsed<T> = std::result::Result<T, String>;
 /// The line and what is wrong with it; or what [`check`] finds.
 pub fn parse(text: &str) -> Result<Nest> {
     let fail = |line: usize, problem: String| Error::Text { line, problem };
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let lines: Vec<&str> = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim_end()).collect();
     let head = lines.iter().position(|line| line.starts_with("nest "));
     let head =
         head.ok_or_else(|| fail(lines.len().max(1), "expected a graph, then `nest NAME over EXTENTS`".into()))?;

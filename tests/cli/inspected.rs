@@ -31,6 +31,35 @@ fn graphs_and_nests_that_are_shown_parse_back() {
     assert_eq!(lossjit::nest::parse(&text).unwrap().to_string(), text);
 }
 
+/// Comments do not matter to the parsers.
+#[test]
+fn origins_stand_behind_the_lines() {
+    let dir = Workdir::new();
+    let plain = dir.done(&format!("{SOFTMAX} --stage nest"));
+    let text = dir.done(&format!("{SOFTMAX} --stage nest --origins"));
+    assert!(
+        text.lines().any(|l| l.starts_with("  %5 = log %4 ") && l.contains("# src/losses/softmax_ce.rs:")),
+        "{text}"
+    );
+    assert_eq!(lossjit::nest::parse(&text).unwrap().to_string(), plain);
+    let text = dir.done(&format!("{SOFTMAX} --stage simplify --origins"));
+    assert!(text.contains("lse @c %0") && text.contains("# src/losses/softmax_ce.rs:"), "{text}");
+    assert_eq!(lossjit::ir::parse(&text).unwrap().to_string(), dir.done(&format!("{SOFTMAX} --stage simplify")));
+}
+
+/// Code stands under the step that it was made for.
+#[test]
+fn code_names_its_steps() {
+    let dir = Workdir::new();
+    let stages = if cfg!(target_arch = "x86_64") { &["clif", "asm"][..] } else { &["clif"] };
+    for stage in stages {
+        let text = dir.done(&format!("{SOFTMAX} --stage {stage}"));
+        let step = text.lines().find(|l| l.starts_with("; call %3 = exp %2 with ")).unwrap_or_else(|| panic!("{text}"));
+        assert!(step.contains("  src/losses/softmax_ce.rs:"), "{step}");
+        assert!(text.contains("; store grad.pred[n c] = "), "{text}");
+    }
+}
+
 #[test]
 fn json_of_all_and_of_one_stage() {
     let dir = Workdir::new();
