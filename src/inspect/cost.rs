@@ -12,8 +12,12 @@ pub(super) fn cost(kernel: &Kernel, first: usize) -> Cost {
     let mut count =
         Count { nest, first, line: 0, loops: vec![], open: vec![], outside: Tally::default(), math: BTreeMap::new() };
     count.body(&nest.body, 1, 0);
-    let Count { loops, outside, math, .. } = count;
-    let tallies = || loops.iter().map(|(_, tally)| tally).chain([&outside]);
+    let Count { mut loops, outside, math, .. } = count;
+    if outside.flops + outside.math + outside.kept > 0 || !outside.does.is_empty() {
+        let heading = first.saturating_sub(nest.slots.len() + 1);
+        loops.insert(0, (LoopCost { line: heading, extent: 1, iterations: 1, ..LoopCost::default() }, outside));
+    }
+    let tallies = || loops.iter().map(|(_, tally)| tally);
     let (inputs, outputs) = sizes(nest, binding);
     let accesses =
         |name: &str, of: fn(&Tally) -> &BTreeMap<String, u64>| tallies().filter_map(|t| of(t).get(name)).sum();

@@ -289,7 +289,7 @@ pub struct Cost {
     /// Flops, a math call counted as one, for each byte read or written.
     pub intensity: f64,
     pub buffers: Vec<BufferCost>,
-    /// Every loop of the nest, in the order of its text.
+    /// Every loop of the nest, in the order of its text. The first has no axis where something is done outside all loops.
     pub loops: Vec<LoopCost>,
     /// Math calls by function.
     pub math: Vec<(String, u64)>,
@@ -310,9 +310,10 @@ pub struct BufferCost {
 /// One loop, without the loops inside it.
 #[derive(Clone, PartialEq, Default, Debug, Serialize)]
 pub struct LoopCost {
-    /// Its line in the nest's listing.
+    /// Its line in the nest's listing; the nest's heading where there is no loop.
     pub line: usize,
     pub depth: usize,
+    /// Empty where there is no loop.
     pub axis: String,
     pub extent: usize,
     /// Whether it runs in tiles, by lanes of vectors.

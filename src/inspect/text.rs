@@ -187,8 +187,9 @@ fn loops(cost: &Cost) -> String {
             (false, true) => ", parallel",
             (false, false) => "",
         };
+        let head = if l.axis.is_empty() { "once".to_string() } else { format!("for {}{how}", l.axis) };
         vec![
-            format!("{}for {}{how}", "  ".repeat(l.depth), l.axis),
+            format!("{}{head}", "  ".repeat(l.depth)),
             l.iterations.to_string(),
             l.flops.to_string(),
             l.math_calls.to_string(),

@@ -321,6 +321,14 @@ impl Compiled {
     /// # Errors
     /// The inputs do not suit the loss, or one asked for has no gradient.
     pub fn for_specs(loss: &dyn Loss, given: &[Spec], wanted: &Wanted) -> Result<Self> {
+        let fits = |spec: &Spec| {
+            let bytes = spec.shape.iter().try_fold(spec.dtype.size(), |bytes, &size| bytes.checked_mul(size));
+            bytes.is_some_and(|bytes| isize::try_from(bytes).is_ok())
+        };
+        if let Some(spec) = given.iter().find(|spec| !fits(spec)) {
+            let problem = "has more elements than memory can hold".to_string();
+            return Err(Error::Shape { input: spec.name.clone(), found: spec.shape.clone(), problem });
+        }
         let trace = pipeline::trace(loss, given)?;
         let stages = Arc::new(pipeline::graphs(&trace.graph, wanted)?);
         let signature = Signature::row_major(&trace, &stages.joint);

@@ -113,7 +113,7 @@ fn a_file_is_written_whole_or_not_at_all() {
     assert!(refused.contains("nowhere"), "{refused}");
     let unknown = "inspect SoftmaxCELoss --input pred=f32[64,10] --input label=i32[64] --grad none";
     let refused = dir.failed(1, &format!("{unknown} --output simple.graph"));
-    assert_eq!(refused, "error: none: unknown; softmax_cross_entropy takes pred, label\n");
+    assert_eq!(refused, "error: none: has no gradient: it is not given; given are pred, label\n");
     assert_eq!(fs::read_to_string(dir.path("simple.graph")).unwrap(), text);
     assert_eq!(dir.files(), ["simple.graph"]);
 }
@@ -125,6 +125,10 @@ fn what_is_wrong_is_told() {
     assert!(refused.starts_with("error: label: shape [5] has 5 elements, but 12 are needed"), "{refused}");
     let refused = dir.failed(1, "inspect L2Loss --input pred=f32[3,4]");
     assert!(refused.starts_with("error: label: missing; "), "{refused}");
+    let huge = "inspect SoftmaxCELoss --input pred=f32[4000000000,4000000000] --input label=i32[4000000000]";
+    let refused = dir.failed(1, huge);
+    let wanted = "error: pred: shape [4000000000, 4000000000] has more elements than memory can hold\n";
+    assert_eq!(refused, wanted);
     let refused = dir.failed(2, &format!("{SOFTMAX} --stage kernel"));
     assert!(refused.contains("invalid value 'kernel' for '--stage <STAGE>'"), "{refused}");
 }
