@@ -2,7 +2,7 @@
 
 use super::report::Formula;
 use crate::ir::{Fold, Graph, Id, Node, Op, Point};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// What occurs more than once and is longer than this has a name.
 const SHORT: usize = 18;
@@ -139,18 +139,26 @@ impl<'g> Names<'g> {
     pub(super) fn new(terms: &'g Graph, formulas: &[Id]) -> Self {
         let lengths = lengths(terms);
         let mut shared = vec![false; terms.nodes.len()];
+        let mut order = vec![];
         for &formula in formulas {
             let mut users = vec![0usize; terms.nodes.len()];
             for id in below(terms, formula) {
+                order.push(id);
                 let mut args: Vec<Id> = terms.node(id).args.to_vec();
                 args.dedup(); // a square
                 args.iter().for_each(|&a| users[usize::from(a)] += 1);
             }
             users.iter().zip(&mut shared).for_each(|(&users, shared)| *shared |= users > 1);
         }
-        let long = |id: &Id| shared[usize::from(*id)] && lengths[usize::from(*id)] > SHORT;
-        let named = terms.ids().filter(|&id| !matches!(terms.op(id), Op::Read)).filter(long);
-        Self { terms, names: named.zip(0..).map(|(id, place)| (id, name(place))).collect() }
+        let is_named = |id: &Id| {
+            let long = lengths[usize::from(*id)] > SHORT;
+            long && shared[usize::from(*id)] && !matches!(terms.op(*id), Op::Read)
+        };
+        // Letters in the order in which people meet what they stand for.
+        let mut met = HashSet::new();
+        let named = order.into_iter().filter(|id| is_named(id) && met.insert(*id));
+        let taken = |name: &String| terms.axes.contains(name) || terms.inputs.iter().any(|input| input.name == *name);
+        Self { terms, names: named.zip((0..).map(name).filter(|name| !taken(name))).collect() }
     }
 
     pub(super) fn formula(&self, value: Id, open: Open) -> Formula {

@@ -42,6 +42,8 @@ impl Report {
         for origin in origins.iter().filter_map(|&origin| self.origins.get(origin)) {
             if file != Some(&origin.file) {
                 text += &format!("{}{origin}", if file.is_some() { ", " } else { "" });
+            } else if origin.file.is_empty() {
+                text += &format!(" {}", origin.line);
             } else {
                 text += &format!(" {}:{}", origin.line, origin.column);
             }

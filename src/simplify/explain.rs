@@ -165,8 +165,13 @@ impl Flat<'_> {
             return Ok(known.clone());
         }
         let mut chain = Chain { moves: vec![], states: vec![] };
-        for term in proof {
-            let inner = term.child_proofs.iter().map(|proof| self.chain(proof)).collect::<Result<Vec<_>>>()?;
+        let has_rule = |term: &TreeTerm<Node>| term.forward_rule.is_some() || term.backward_rule.is_some();
+        let mut left = proof;
+        while let Some((term, rest)) = left.split_first() {
+            // What follows without a rule only changes arguments further.
+            let (run, rest) = left.split_at(1 + rest.iter().take_while(|term| !has_rule(term)).count());
+            left = rest;
+            let inner = self.arguments(run)?;
             let mut args: Vec<Id> = inner.iter().map(|chain| chain.states[0]).collect();
             let first = self.terms.intern(Node::new(term.node.op, &args))?;
             let rule = (term.forward_rule.map(|rule| (rule, false))).or(term.backward_rule.map(|rule| (rule, true)));
@@ -177,7 +182,6 @@ impl Flat<'_> {
                     chain.moves.push(Step { rule, backward, before, after: first, whole: first });
                     chain.states.push(first);
                 }
-                (Some(&before), None) if before == first => {}
                 (Some(_), None) => return Err(fault("a proof has a gap")),
             }
             let mut done = vec![0; inner.len()];
@@ -197,6 +201,37 @@ impl Flat<'_> {
         self.known.insert(key, chain.clone());
         Ok(chain)
     }
+
+    /// The chain of each argument, through terms that differ in their arguments only.
+    fn arguments(&mut self, run: &[Rc<TreeTerm<Node>>]) -> Result<Vec<Rc<Chain>>> {
+        let mut arguments = vec![];
+        for place in 0..run[0].child_proofs.len() {
+            let mut parts = vec![];
+            for term in run {
+                let proof = term.child_proofs.get(place).ok_or_else(|| fault("an argument is gone"))?;
+                parts.push(self.chain(proof)?);
+            }
+            arguments.push(joined(&parts)?);
+        }
+        Ok(arguments)
+    }
+}
+
+/// One chain after the other.
+fn joined(parts: &[Rc<Chain>]) -> Result<Rc<Chain>> {
+    let [first, rest @ ..] = parts else { return Err(fault("nothing to join")) };
+    if rest.iter().all(|part| part.moves.is_empty()) {
+        return Ok(first.clone());
+    }
+    let mut chain = Chain { moves: first.moves.clone(), states: first.states.clone() };
+    for part in rest {
+        if chain.states.last() != part.states.first() {
+            return Err(fault("the proof of an argument has a gap"));
+        }
+        chain.moves.extend_from_slice(&part.moves);
+        chain.states.extend_from_slice(&part.states[1..]);
+    }
+    Ok(Rc::new(chain))
 }
 
 /// The moves of several chains in one order, each with the chains that make it.
