@@ -4,13 +4,24 @@ use super::report::{BufferCost, Cost, LoopCost};
 use crate::ir::{AxisId, Fold, Graph, Id, Op, Point, Work};
 use crate::jit::{Binding, Kernel};
 use crate::nest::{Nest, Place, SlotId, Source, Step};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+
+/// Iterations are counted up to this: days of work, and far from what a sum can hold.
+const MOST: u64 = 1 << 44;
 
 /// The cost of a kernel whose nest's steps begin at line `first` of its listing.
 pub(super) fn cost(kernel: &Kernel, first: usize) -> Cost {
     let (nest, binding) = (&kernel.nest, &kernel.binding);
-    let mut count =
-        Count { nest, first, line: 0, loops: vec![], open: vec![], outside: Tally::default(), math: BTreeMap::new() };
+    let mut count = Count {
+        nest,
+        numbers: nest.graph.numbers(),
+        first,
+        line: 0,
+        loops: vec![],
+        open: vec![],
+        outside: Tally::default(),
+        math: BTreeMap::new(),
+    };
     count.body(&nest.body, 1, 0);
     let Count { mut loops, outside, math, .. } = count;
     if outside.flops + outside.math + outside.kept > 0 || !outside.does.is_empty() {
@@ -28,11 +39,12 @@ pub(super) fn cost(kernel: &Kernel, first: usize) -> Cost {
     };
     let mut buffers: Vec<BufferCost> = inputs.iter().map(|b| buffer(b, false)).collect();
     buffers.extend(outputs.iter().map(|b| buffer(b, true)));
-    let total = |written: bool| buffers.iter().filter(|b| b.written == written).map(|b| b.bytes).sum::<u64>();
+    let bytes_of = |written: bool| buffers.iter().filter(move |b| b.written == written).map(|b| b.bytes);
+    let total = |written: bool| bytes_of(written).fold(0, u64::saturating_add);
     let (bytes_read, bytes_written) = (total(false), total(true));
     let flops = tallies().map(|t| t.flops).sum::<u64>();
     let math_calls = tallies().map(|t| t.math).sum::<u64>();
-    let bytes = bytes_read + bytes_written;
+    let bytes = bytes_read.saturating_add(bytes_written);
     Cost {
         bytes_read,
         bytes_written,
@@ -50,14 +62,15 @@ type Sizes = Vec<(String, u64, u64)>;
 
 /// Name, bytes and elements of each input and each output.
 fn sizes(nest: &Nest, binding: &Binding) -> (Sizes, Sizes) {
-    let elements = |axes: &[AxisId]| axes.iter().map(|a| nest.extents[a.index()] as u64).product::<u64>();
+    let extent = |a: &AxisId| nest.extents[a.index()] as u64;
+    let elements = |axes: &[AxisId]| axes.iter().map(extent).fold(1, u64::saturating_mul);
     let inputs = nest.graph.inputs.iter().zip(&binding.inputs).map(|(input, dtype)| {
         let elements = elements(&input.axes);
-        (input.name.clone(), elements * dtype.size() as u64, elements)
+        (input.name.clone(), elements.saturating_mul(dtype.size() as u64), elements)
     });
     let outputs = nest.graph.outputs.iter().map(|output| {
         let elements = elements(&output.axes);
-        (output.name.clone(), elements * binding.real.size() as u64, elements)
+        (output.name.clone(), elements.saturating_mul(binding.real.size() as u64), elements)
     });
     (inputs.collect(), outputs.collect())
 }
@@ -98,6 +111,7 @@ impl Tally {
 
 struct Count<'n> {
     nest: &'n Nest,
+    numbers: HashMap<Id, usize>,
     first: usize,
     /// The step's place in the order of the text.
     line: usize,
@@ -116,7 +130,7 @@ impl Count<'_> {
             match step {
                 Step::Loop { axis, body } | Step::Tile { axis, body } => {
                     let extent = self.nest.extents[axis.index()];
-                    let iterations = times.saturating_mul(extent as u64);
+                    let iterations = times.saturating_mul(extent as u64).min(MOST);
                     let cost = LoopCost {
                         line,
                         depth,
@@ -192,7 +206,7 @@ impl Count<'_> {
 
     fn folds(&self, fold: Id) -> String {
         let graph = &self.nest.graph;
-        let text = graph.operand_text(fold, &graph.numbers());
+        let text = graph.operand_text(fold, &self.numbers);
         match graph.as_fold(fold) {
             Some((Fold::Sum, axis, _)) => format!("sums {text} over {}", graph.axis_name(axis)),
             Some((_, axis, _)) => format!("finds the maximum {text} over {}", graph.axis_name(axis)),
@@ -204,8 +218,8 @@ impl Count<'_> {
         let graph = &self.nest.graph;
         let Some((input, indices)) = graph.as_read(read) else { return };
         let name = graph.input(input).name.clone();
-        let numbers = graph.numbers();
-        let indices: Vec<String> = indices.iter().map(|&i| graph.operand_text(i, &numbers).replace('@', "")).collect();
+        let index = |&i: &Id| graph.operand_text(i, &self.numbers).replace('@', "");
+        let indices: Vec<String> = indices.iter().map(index).collect();
         let tally = self.tally();
         tally.does(format!("reads {name}[{}]", indices.join(",")));
         *tally.reads.entry(name).or_default() += times;
@@ -232,7 +246,7 @@ impl Count<'_> {
     fn keep(&mut self, slot: SlotId, times: u64) {
         let found = &self.nest.slots[slot];
         let graph: &Graph = &self.nest.graph;
-        let text = graph.operand_text(found.value, &graph.numbers());
+        let text = graph.operand_text(found.value, &self.numbers);
         match found.place {
             Place::Output(output) => {
                 let name = graph.outputs[output].name.clone();
@@ -251,7 +265,7 @@ impl Count<'_> {
     fn load(&mut self, slot: SlotId, times: u64) {
         let found = &self.nest.slots[slot];
         let graph: &Graph = &self.nest.graph;
-        let text = graph.operand_text(found.value, &graph.numbers());
+        let text = graph.operand_text(found.value, &self.numbers);
         self.tally().loaded += times;
         match found.place {
             Place::Output(output) => {
@@ -272,15 +286,17 @@ impl Count<'_> {
         let [steps, classes, labels] = axes.map(|a| self.nest.extents[a.index()] as u64);
         let (logits, label) = (args[3], args[4]);
         self.tally().does(format!("runs {}", native.name()));
-        self.read(logits, times * steps * classes);
-        self.read(label, times * labels);
+        let plane = times.saturating_mul(steps).saturating_mul(classes).min(MOST);
+        let lattice = times.saturating_mul(steps).saturating_mul(labels.saturating_mul(2).saturating_add(1)).min(MOST);
+        self.read(logits, plane);
+        self.read(label, times.saturating_mul(labels).min(MOST));
         let ways = if grad.is_some() { 2 } else { 1 };
         let tally = self.tally();
-        tally.flops += times * steps * (4 * classes + ways * 6 * (2 * labels + 1));
-        tally.math += times * steps * classes;
-        *self.math.entry(Point::Exp).or_default() += times * steps * classes;
+        tally.flops += 4 * plane + ways * 6 * lattice;
+        tally.math += plane;
+        *self.math.entry(Point::Exp).or_default() += plane;
         if let Some(output) = grad {
-            self.write(output, times * steps * classes);
+            self.write(output, plane);
         }
     }
 }

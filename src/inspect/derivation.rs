@@ -120,8 +120,12 @@ fn guards(rule: &Rule) -> Vec<String> {
 /// The proofs of every output of the compiled graph, down to the graph of the nest.
 ///
 /// # Errors
-/// None but faults of the compiler.
+/// A run of the rules was ended by a limit; else none but faults of the compiler.
 pub fn prove(stages: &Stages, written_out: &Graph) -> Result<Vec<Proof>> {
+    if stages.reports.iter().any(|report| !report.saturated) {
+        let problem = "the rules were ended by a limit, before they had said all: what they did cannot be proven again";
+        return Err(Error::internal("explain", problem));
+    }
     let (declared, loss) = only(&stages.trace)?;
     let mut terms = Builder::like(&stages.joint);
     let start = import(&mut terms, &stages.trace.nodes, declared)?;

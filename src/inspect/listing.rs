@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::ir::{Graph, Id, Origin, Origins};
 use crate::jit::Instruction;
 use crate::nest::{Nest, Step};
+use std::collections::HashMap;
 
 /// The graph with each node as its own origin.
 pub(super) fn self_originating(graph: &Graph) -> Graph {
@@ -73,11 +74,13 @@ pub(super) fn graph(
         })
         .collect();
     let first_output = numbers.len() + 1;
+    let defined: HashMap<usize, usize> =
+        nodes.iter().enumerate().filter_map(|(place, node)| Some((node.line?, place))).collect();
     let mut lines: Vec<Line> = vec![];
     for (place, text) in graph.to_string().lines().enumerate() {
         let about = match place.checked_sub(first_output) {
             Some(output) => Some(usize::from(graph.outputs[output].value)),
-            None => nodes.iter().position(|node| node.line == Some(place)),
+            None => defined.get(&place).copied(),
         };
         let mut line = Line { text: text.to_string(), nodes: about.into_iter().collect(), ..Line::default() };
         if let Some(node) = about {

@@ -45,7 +45,7 @@ impl Machine {
     }
 
     fn of<T: Real>(cost: &Cost, threads: usize) -> Result<Self> {
-        let bytes = (cost.bytes_read + cost.bytes_written) as usize;
+        let bytes = cost.bytes_read.saturating_add(cost.bytes_written) as usize;
         let size = bytes.clamp(LEAST_BYTES, MOST_BYTES).next_power_of_two();
         let bytes_per_second = speed::<T>(Speed::Bytes(size), threads)?;
         let flops_per_second = speed::<T>(Speed::Flops, threads)?;

@@ -20,13 +20,14 @@ pub fn parse(text: &str) -> Result<Nest> {
     let graph = parse_graph(&(lines[..head].join("\n") + "\n"))?;
     let mut nest = Nest { extents: vec![], slots: vec![], body: vec![], graph };
     nest.extents = extents(&nest.graph, lines[head]).map_err(|problem| fail(head + 1, problem))?;
+    let values: Vec<Id> = nest.graph.ids().filter(|&id| !nest.graph.op(id).is_leaf()).collect();
     let mut at = head + 1;
     while let Some(line) = lines.get(at).and_then(|line| line.strip_prefix("slot ")) {
-        let slot = slot(&nest, line).map_err(|problem| fail(at + 1, problem))?;
+        let slot = slot(&nest, &values, line).map_err(|problem| fail(at + 1, problem))?;
         nest.slots.push(slot);
         at += 1;
     }
-    let mut reader = Reader { nest: &nest, lines: &lines, at };
+    let mut reader = Reader { nest: &nest, values: &values, lines: &lines, at };
     let body = reader.body(0).map_err(|problem| fail(reader.at + 1, problem))?;
     if reader.at < lines.len() {
         return Err(fail(reader.at + 1, "is indented deeper than any loop".into()));
@@ -60,9 +61,9 @@ fn extents(graph: &Graph, line: &str) -> Parsed<Vec<usize>> {
 }
 
 /// `%13 in row0[j]`, `%3 in grad.pred[c]`
-fn slot(nest: &Nest, text: &str) -> Parsed<Slot> {
+fn slot(nest: &Nest, values: &[Id], text: &str) -> Parsed<Slot> {
     let (value, place) = text.split_once(" in ").ok_or("expected `%N in PLACE`")?;
-    let value = node(&nest.graph, value)?;
+    let value = node(values, value)?;
     let (place, axes) = match place.split_once('[') {
         Some((place, rest)) => (place, rest.strip_suffix(']').ok_or("expected `]`")?),
         None => (place, ""),
@@ -87,15 +88,16 @@ fn output(graph: &Graph, name: &str) -> Parsed<usize> {
     graph.outputs.iter().position(|o| o.name == name).ok_or_else(|| format!("`{name}` is no output"))
 }
 
-/// `%3`
-fn node(graph: &Graph, text: &str) -> Parsed<Id> {
+/// `%3`, among the values that have equations.
+fn node(values: &[Id], text: &str) -> Parsed<Id> {
     let number: Option<usize> = text.strip_prefix('%').and_then(|digits| digits.parse().ok());
-    let mut equations = graph.ids().filter(|&id| !graph.op(id).is_leaf());
-    number.and_then(|number| equations.nth(number)).ok_or_else(|| format!("`{text}` is no value of the graph"))
+    let found = number.and_then(|number| values.get(number).copied());
+    found.ok_or_else(|| format!("`{text}` is no value of the graph"))
 }
 
 struct Reader<'t> {
     nest: &'t Nest,
+    values: &'t [Id],
     lines: &'t [&'t str],
     at: usize,
 }
@@ -151,12 +153,12 @@ impl Reader<'_> {
         }
         if let Some(rest) = text.strip_prefix("keep ") {
             let (value, place) = rest.split_once(" in ").ok_or("expected `keep %N in PLACE`")?;
-            let value = node(graph, value)?;
+            let value = node(self.values, value)?;
             return Ok(Step::Keep { value, slot: self.slot(value, place)? });
         }
         let (left, right) = text.split_once("= ").ok_or("expected `=`")?;
         let (left, operator) = left.split_once(' ').ok_or("expected ` `")?;
-        let value = node(graph, left)?;
+        let value = node(self.values, left)?;
         let (right, slot) = match right.split_once(", in ") {
             Some((right, place)) => (right, Some(self.slot(value, place)?)),
             None => (right, None),
@@ -178,16 +180,15 @@ impl Reader<'_> {
 
     /// `%3 = exp %2 with %2 = sub %0 %1, %0 = read pred @n @c, into grad.pred, %4 += %3`
     fn call(&self, text: &str) -> Parsed<Step> {
-        let graph = &self.nest.graph;
         let (left, rest) = text.split_once(" with ").ok_or("expected ` with`")?;
-        let defined = |part: &str| node(graph, part.split_once(" =").ok_or("expected ` =`")?.0);
+        let defined = |part: &str| node(self.values, part.split_once(" =").ok_or("expected ` =`")?.0);
         let value = defined(left)?;
         let (mut from, mut into, mut sum) = (None, None, None);
         for part in rest.split(", ") {
             if let Some(place) = part.strip_prefix("into ") {
                 into = Some(self.slot(value, place)?);
             } else if let Some((fold, _)) = part.split_once(" += ") {
-                sum = Some(node(graph, fold)?);
+                sum = Some(node(self.values, fold)?);
             } else {
                 let source = defined(part)?;
                 let place = part.split_once(" = load ").map(|(_, place)| place);
@@ -207,7 +208,7 @@ impl Reader<'_> {
         for part in text.split("; ") {
             match part.split_once(", into ") {
                 Some((_, name)) => grad = Some(output(&self.nest.graph, name)?),
-                None => loss = Some(node(&self.nest.graph, part.split_once(" =").ok_or("expected ` =`")?.0)?),
+                None => loss = Some(node(self.values, part.split_once(" =").ok_or("expected ` =`")?.0)?),
             }
         }
         Ok(Step::Native { loss, grad })

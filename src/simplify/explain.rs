@@ -15,8 +15,11 @@ use std::rc::Rc;
 /// The reason for a step that only changes places of operands: the compiled graph has them in one order.
 pub const ORDER: &str = "order of operands";
 
+/// In e-graphs of more nodes than this egg does not look for shorter proofs, which takes it longer than all else.
+const MAX_SHORTENED: usize = 500;
+
 /// The most steps of one chain.
-const MAX_STEPS: usize = 10_000;
+const MAX_STEPS: usize = 2_000;
 
 /// One application of a rule to a part of a formula, in one or more places.
 #[derive(Clone, PartialEq, Debug)]
@@ -41,6 +44,9 @@ pub fn explain(from: &Graph, to: &Graph, terms: &mut Builder) -> Result<Vec<Vec<
     let facts = Facts { inputs: from.inputs.iter().map(|i| i.kind).collect() };
     let (class, runner) = saturate(from, Egraph::new(facts).with_explanations_enabled());
     let mut egraph = runner.egraph;
+    if egraph.total_number_of_nodes() > MAX_SHORTENED {
+        egraph = egraph.without_explanation_length_optimization();
+    }
     let reached = as_reached(&mut egraph, to);
     egraph.rebuild();
     let mut chains = vec![];
