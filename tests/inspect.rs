@@ -261,6 +261,26 @@ fn origins_lead_from_the_declaration_to_machine_code() {
     assert!(["exp", "sum", "log"].iter().all(|op| from.contains(op)), "{from:?}");
 }
 
+/// The lines of a graph's text are its origins. They unite where a rule fuses, and are no part of what graphs are.
+#[test]
+fn origins_of_a_text_are_its_lines() {
+    let text = "graph g(x[n c]: float)\n%0[n c]: float = read x @n @c\n%1[n c]: float = exp %0\n\
+                %2[n]: float = sum @c %1\n%3[n]: float = log %2\nout[n] = %3\n";
+    let graph = lossjit::ir::parse(text).unwrap();
+    let lines = |graph: &Graph, word: &str| -> Vec<String> {
+        let id = graph.ids().find(|&id| graph.op(id).to_string() == word).unwrap();
+        graph.origins_of(id).map(|origin| origin.to_string()).collect()
+    };
+    assert_eq!((lines(&graph, "exp"), lines(&graph, "log")), (vec!["line 3".to_string()], vec!["line 5".to_string()]));
+    let (simple, _) = simplify(&graph).unwrap();
+    assert_eq!(lines(&simple, "lse"), ["line 3", "line 4", "line 5"]);
+    let derived = lossjit::grad::grad(&simple, &Wanted::value_and_grad(&["x"])).unwrap();
+    assert_eq!(lines(&derived, "exp"), ["line 3", "line 4", "line 5"]);
+    let moved = lossjit::ir::parse(&text.replace("\n%3", "\n\n# later\n%3")).unwrap();
+    assert_eq!(graph, moved);
+    assert_ne!(lines(&graph, "log"), lines(&moved, "log"));
+}
+
 #[test]
 fn the_text_of_a_nest_parses_back() {
     let mut parsed = 0;

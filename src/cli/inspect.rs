@@ -52,6 +52,10 @@ fn measure(args: &InspectArgs, trace: &Trace, wanted: &Wanted, threads: usize) -
 fn show(report: &Report, args: &InspectArgs) -> Result<String, Failure> {
     match (args.format, args.stage) {
         (Format::Html, _) => Err(Failure::work("html: this version cannot make it; text, json and dot can be had")),
+        (format, part) if args.origins && (format == Format::Dot || matches!(part, Part::Explain | Part::Cost)) => {
+            Err(Failure::usage("--origins: only the stages' text and the JSON have them"))
+        }
+        (Format::Text, Part::All) if args.origins => Ok(report.text_with_origins()),
         (Format::Text, Part::All) => Ok(report.text()),
         (Format::Text, Part::Explain) => Ok(report.explanation()),
         (Format::Text, Part::Cost) => Ok(report.cost_text()),

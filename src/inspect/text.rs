@@ -78,10 +78,17 @@ impl Report {
 
     /// All stages, each under its name, then the explanation and the cost.
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        for listing in &self.listings {
-            text += &format!("== {}\n{}\n", listing.stage, self.stage_text(listing.stage));
-        }
+        self.parts(|stage| self.stage_text(stage))
+    }
+
+    /// The same with [`stage_text_with_origins`](Self::stage_text_with_origins).
+    pub fn text_with_origins(&self) -> String {
+        self.parts(|stage| self.stage_text_with_origins(stage))
+    }
+
+    fn parts(&self, stage_text: impl Fn(Stage) -> String) -> String {
+        let stages = self.listings.iter().map(|listing| listing.stage);
+        let text: String = stages.map(|stage| format!("== {stage}\n{}\n", stage_text(stage))).collect();
         text + &format!("== explain\n{}\n== cost\n{}", self.explanation(), self.cost_text())
     }
 
@@ -158,7 +165,11 @@ fn chain(derivation: &Derivation, as_of: &str, same: usize, known: &mut Known) -
 
 fn step(step: &RewriteStep, known: &mut Known) -> String {
     let RewriteStep { part_before, part_after, after, .. } = step;
-    let mut text = format!("\n  {}. {} ({}, {})\n", step.number, step.rule, step.stage, holds(step.validity));
+    let how = match step.validity {
+        Validity::Derivative => String::new(),
+        validity => format!(", {}", holds(validity)),
+    };
+    let mut text = format!("\n  {}. {} ({}{how})\n", step.number, step.rule, step.stage);
     if let Some(equation) = &step.equation {
         let direction = if step.backward { ", from right to left" } else { "" };
         let guards = if step.guards.is_empty() { String::new() } else { format!(" where {}", step.guards.join(", ")) };

@@ -47,6 +47,16 @@ fn origins_stand_behind_the_lines() {
     assert_eq!(lossjit::ir::parse(&text).unwrap().to_string(), dir.done(&format!("{SOFTMAX} --stage simplify")));
 }
 
+#[test]
+fn origins_are_asked_for_where_there_are_some() {
+    let dir = Workdir::new();
+    let (all, nest) =
+        (dir.done(&format!("{SOFTMAX} --origins")), dir.done(&format!("{SOFTMAX} --stage nest --origins")));
+    assert!(all.contains(&format!("== nest\n{nest}\n")));
+    let refused = dir.failed(2, &format!("{SOFTMAX} --stage cost --origins"));
+    assert_eq!(refused, "error: --origins: only the stages' text and the JSON have them\n");
+}
+
 /// Code stands under the step that it was made for.
 #[test]
 fn code_names_its_steps() {
