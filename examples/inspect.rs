@@ -25,8 +25,12 @@ impl Loss for Unlikelihood {
 fn main() -> Result<()> {
     let given = [Spec::new("pred", Dtype::F32, &[64, 1000]), Spec::new("label", Dtype::I32, &[64])];
     let report = Report::new(&Unlikelihood, &given, &Wanted::value_and_grad(&["pred"]))?;
+    let report = report.with_source(file!(), include_str!("inspect.rs"));
     println!("{}", report.explanation());
     println!("{}", report.stage_text_with_origins(Stage::Nest));
     println!("{}", report.cost_text());
+    for origin in &report.origins {
+        println!("{origin}  {}", origin.text.as_deref().unwrap_or_default());
+    }
     Ok(())
 }

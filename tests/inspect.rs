@@ -261,6 +261,28 @@ fn origins_lead_from_the_declaration_to_machine_code() {
     assert!(["exp", "sum", "log"].iter().all(|op| from.contains(op)), "{from:?}");
 }
 
+struct Square;
+
+impl Loss for Square {
+    fn name(&self) -> &str {
+        "square"
+    }
+
+    fn declare<'t>(&self, t: &'t lossjit::Tracer) -> lossjit::Result<lossjit::Expr<'t>> {
+        let [n, c] = t.axes(["n", "c"])?;
+        Ok(t.float("x", &[n, c])?.square().sum(c)) // the line that is looked for
+    }
+}
+
+/// The source of a loss that is not built in is not guessed at.
+#[test]
+fn the_source_of_a_loss_is_taken_where_it_is_given() {
+    let report = report(&Square, &[f64("x", &[3, 4])], &["x"]);
+    assert!(report.origins.iter().all(|o| o.file == file!() && o.text.is_none()));
+    let report = report.with_source(file!(), include_str!("inspect.rs"));
+    assert!(report.origins.iter().all(|o| o.text.as_ref().unwrap().ends_with("// the line that is looked for")));
+}
+
 /// The lines of a graph's text are its origins. They unite where a rule fuses, and are no part of what graphs are.
 #[test]
 fn origins_of_a_text_are_its_lines() {

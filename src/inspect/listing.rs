@@ -44,35 +44,13 @@ impl Places {
     }
 }
 
+/// The listing of a stage's parent, and what each node was made from there.
+type Parent<'a> = (&'a Listing, &'a [Vec<usize>]);
+
 /// The listing of a graph, made from `parent`.
-pub(super) fn graph(
-    stage: Stage,
-    graph: &Graph,
-    parent: Option<(&Listing, &[Vec<usize>])>,
-    places: &Places,
-) -> Listing {
+pub(super) fn graph(stage: Stage, graph: &Graph, parent: Option<Parent>, places: &Places) -> Listing {
     let numbers = graph.numbers();
-    let nodes: Vec<Node> = graph
-        .ids()
-        .map(|id| {
-            let node = graph.node(id);
-            let leaf = node.op.is_leaf();
-            let outputs = graph.outputs.iter().filter(|o| o.value == id).map(|o| o.name.clone());
-            let operand = graph.operand_text(id, &numbers);
-            Node {
-                op: if leaf { operand.clone() } else { node.op.to_string() },
-                args: node.args.iter().map(|&a| usize::from(a)).collect(),
-                leaf,
-                text: if leaf { operand } else { graph.equation_text(id, &numbers) },
-                kind: graph.ty(id).kind.name(),
-                axes: graph.ty(id).axes.iter().map(|a| graph.axis_name(a).to_string()).collect(),
-                line: numbers.get(&id).map(|number| number + 1),
-                outputs: outputs.collect(),
-                from: parent.map_or(vec![], |(_, from)| from[usize::from(id)].clone()),
-                origins: places.numbers(graph, id),
-            }
-        })
-        .collect();
+    let nodes: Vec<Node> = graph.ids().map(|id| node(graph, id, &numbers, parent, places)).collect();
     let first_output = numbers.len() + 1;
     let defined: HashMap<usize, usize> =
         nodes.iter().enumerate().filter_map(|(place, node)| Some((node.line?, place))).collect();
@@ -99,6 +77,25 @@ pub(super) fn graph(
     Listing { stage, parent: stage.parent(), lines, nodes }
 }
 
+fn node(graph: &Graph, id: Id, numbers: &HashMap<Id, usize>, parent: Option<Parent>, places: &Places) -> Node {
+    let node = graph.node(id);
+    let leaf = node.op.is_leaf();
+    let outputs = graph.outputs.iter().filter(|o| o.value == id).map(|o| o.name.clone());
+    let operand = graph.operand_text(id, numbers);
+    Node {
+        op: if leaf { operand.clone() } else { node.op.to_string() },
+        args: node.args.iter().map(|&a| usize::from(a)).collect(),
+        leaf,
+        text: if leaf { operand } else { graph.equation_text(id, numbers) },
+        kind: graph.ty(id).kind.name(),
+        axes: graph.ty(id).axes.iter().map(|a| graph.axis_name(a).to_string()).collect(),
+        line: numbers.get(&id).map(|number| number + 1),
+        outputs: outputs.collect(),
+        from: parent.map_or(vec![], |(_, from)| from[usize::from(id)].clone()),
+        origins: places.numbers(graph, id),
+    }
+}
+
 /// The line that says what an output is.
 fn output_line(listing: &Listing, name: &str) -> Option<usize> {
     let is_output = |line: &Line| line.text.strip_prefix(name).is_some_and(|rest| rest.starts_with('['));
@@ -114,7 +111,7 @@ fn lines_of(listing: &Listing, nodes: &[usize]) -> Vec<usize> {
 }
 
 /// The listing of a nest: its graph, then its steps.
-pub(super) fn nest(nest: &Nest, parent: (&Listing, &[Vec<usize>]), places: &Places) -> Listing {
+pub(super) fn nest(nest: &Nest, parent: Parent, places: &Places) -> Listing {
     let Listing { lines: mut all, nodes, .. } = graph(Stage::Nest, &nest.graph, Some(parent), places);
     let steps = nest.steps();
     let text = nest.to_string();

@@ -3,13 +3,14 @@
 use super::cost::cost;
 use super::derivation::{prove, show, validity};
 use super::listing::{self, Places, made_from};
-use super::report::{AxisSize, Buffer, Origin, Report, RuleCount, SCHEMA, Simplification, Stage};
+use super::report::{AxisSize, Buffer, Listing, Origin, Report, RuleCount, SCHEMA, Simplification, Stage};
 use crate::error::Result;
 use crate::grad::{Wanted, grad};
 use crate::ir::{AxisId, Graph};
-use crate::jit::{assembly, clif, symbol};
+use crate::jit::{Binding, assembly, clif, symbol};
 use crate::losses::Loss;
-use crate::nest::expand;
+use crate::nest::Nest;
+use crate::runtime::pipeline::{self, Stages};
 use crate::runtime::{Compiled, Signature};
 use crate::simplify::{self, simplify};
 use crate::trace::Spec;
@@ -30,22 +31,9 @@ impl Report {
     pub fn of(compiled: &Compiled) -> Result<Self> {
         let kernel = compiled.kernel();
         let (nest, binding, stages) = (&kernel.nest, &kernel.binding, compiled.stages());
-        let (trace, simple, derived, joint) = (&stages.trace, &stages.simplify, &stages.grad, &stages.joint);
-        let places = Places::of(&[trace, simple, derived, joint, &nest.graph]);
-
-        let first = listing::graph(Stage::Trace, trace, None, &places);
-        let from = made_from(trace, |graph| Ok(simplify(graph)?.0))?;
-        let second = listing::graph(Stage::Simplify, simple, Some((&first, &from)), &places);
-        let from = made_from(simple, |graph| grad(graph, &stages.wanted))?;
-        let third = listing::graph(Stage::Grad, derived, Some((&second, &from)), &places);
-        let from = made_from(derived, |graph| Ok(simplify(graph)?.0))?;
-        let fourth = listing::graph(Stage::Joint, joint, Some((&third, &from)), &places);
-        let from = made_from(joint, |graph| expand(graph, &nest.extents))?;
-        let loops = listing::nest(nest, (&fourth, &from), &places);
-        let first_step = listing::first_step(nest);
-        let code = listing::code(Stage::Clif, &clif(nest, binding)?, &loops, first_step);
-        let machine = listing::code(Stage::Asm, &assembly(nest, binding)?, &loops, first_step);
-
+        let joint = &stages.joint;
+        let places = Places::of(&[&stages.trace, &stages.simplify, &stages.grad, joint, &nest.graph]);
+        let listings = listings(stages, nest, binding, &places)?;
         let (derivations, unexplained) = match prove(stages, &nest.graph) {
             Ok(proofs) => (show(&proofs), None),
             Err(error) => (vec![], Some(error.to_string())),
@@ -60,18 +48,35 @@ impl Report {
             inputs: buffers(joint, compiled.signature(), true, &binding.layout.inputs),
             outputs: buffers(joint, compiled.signature(), false, &binding.layout.outputs),
             origins: places.0.iter().map(|place| origin(*place)).collect(),
-            listings: vec![first, second, third, fourth, loops, code, machine],
+            listings,
             simplifications: vec![
                 simplification(Stage::Simplify, &stages.reports[0]),
                 simplification(Stage::Joint, &stages.reports[1]),
             ],
             derivations,
             unexplained,
-            cost: cost(kernel, first_step),
+            cost: cost(kernel, listing::first_step(nest)),
             machine: None,
             measured: None,
         })
     }
+}
+
+/// All stages, each linked to the one that it was made from.
+fn listings(stages: &Stages, nest: &Nest, binding: &Binding, places: &Places) -> Result<Vec<Listing>> {
+    let Stages { trace, simplify: simple, grad: derived, joint, wanted, .. } = stages;
+    let simplified = |graph: &Graph| Ok(simplify(graph)?.0);
+    let first = listing::graph(Stage::Trace, trace, None, places);
+    let second = listing::graph(Stage::Simplify, simple, Some((&first, &made_from(trace, simplified)?)), places);
+    let from = made_from(simple, |graph| grad(graph, wanted))?;
+    let third = listing::graph(Stage::Grad, derived, Some((&second, &from)), places);
+    let fourth = listing::graph(Stage::Joint, joint, Some((&third, &made_from(derived, simplified)?)), places);
+    let from = made_from(joint, |graph| Ok(pipeline::nest(graph, &nest.extents, &binding.layout)?.graph))?;
+    let loops = listing::nest(nest, (&fourth, &from), places);
+    let first_step = listing::first_step(nest);
+    let code = listing::code(Stage::Clif, &clif(nest, binding)?, &loops, first_step);
+    let machine = listing::code(Stage::Asm, &assembly(nest, binding)?, &loops, first_step);
+    Ok(vec![first, second, third, fourth, loops, code, machine])
 }
 
 fn buffers(joint: &Graph, signature: &Signature, inputs: bool, strides: &[Vec<isize>]) -> Vec<Buffer> {
@@ -94,7 +99,7 @@ fn buffers(joint: &Graph, signature: &Signature, inputs: bool, strides: &[Vec<is
 
 fn origin(place: crate::ir::Origin) -> Origin {
     let crate::ir::Origin { file, line, column } = place;
-    Origin { file: file.to_string(), line, column, text: super::sources::line(file, line) }
+    Origin { file: file.to_string(), line, column, text: super::sources::built_in(file, line) }
 }
 
 fn simplification(stage: Stage, report: &simplify::Report) -> Simplification {

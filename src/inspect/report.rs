@@ -122,7 +122,8 @@ pub struct Origin {
     pub file: String,
     pub line: u32,
     pub column: u32,
-    /// The line's text, without the space around it, where it is known.
+    /// The line's text, without the space around it: of the built-in losses, and of what [`Report::with_source`] was
+    /// given.
     pub text: Option<String>,
 }
 

@@ -1,5 +1,7 @@
 //! The text of the lines that origins name.
 
+use super::report::Report;
+
 /// The sources of the built-in losses, by their path in this package.
 const BUILT_IN: &[(&str, &str)] = &[
     ("src/losses/axes.rs", include_str!("../losses/axes.rs")),
@@ -25,14 +27,26 @@ fn root() -> &'static str {
     file!().strip_suffix("src/inspect/sources.rs").unwrap_or_default()
 }
 
-/// A line, without the space around it. Of the built-in losses it is known always; of others where the file is still
-/// where the compiler found it.
-pub(super) fn line(file: &str, number: u32) -> Option<String> {
-    let nth = |text: &str| text.lines().nth(number.checked_sub(1)? as usize).map(|line| line.trim().to_string());
-    let own = file.strip_prefix(root()).and_then(|path| BUILT_IN.iter().find(|(known, _)| *known == path));
-    match own {
-        Some((_, text)) => nth(text),
-        None if file.is_empty() => None,
-        None => std::fs::read_to_string(file).ok().and_then(|text| nth(&text)),
+/// A line of a built-in loss's source, without the space around it. Other sources are not looked for: a file of the same
+/// name where a program happens to run may be another one.
+pub(super) fn built_in(file: &str, number: u32) -> Option<String> {
+    let path = file.strip_prefix(root())?;
+    let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == path)?;
+    line(text, number)
+}
+
+fn line(text: &str, number: u32) -> Option<String> {
+    let place = number.checked_sub(1)? as usize;
+    text.lines().nth(place).map(|line| line.trim().to_string())
+}
+
+impl Report {
+    /// The report with the texts of the lines of one more source, that of a loss of your own:
+    /// `report.with_source(file!(), include_str!("my_loss.rs"))`. A graph's text is the source without a name, `""`.
+    pub fn with_source(mut self, file: &str, text: &str) -> Self {
+        for origin in self.origins.iter_mut().filter(|origin| origin.file == file) {
+            origin.text = line(text, origin.line);
+        }
+        self
     }
 }
