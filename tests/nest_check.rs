@@ -1,19 +1,27 @@
 //! The checker refuses nests that are not sound: real nests, damaged in every small way.
 //!
 //! A damaged nest that it lets pass must run in the nest interpreter, which refuses whatever reads or writes where it
-//! must not. It may compute something else: that is what the other judges are for.
+//! must not; and as machine code on memory between forbidden pages, where that stops the process. It may compute
+//! something else: that is what the other judges are for.
+
+mod support;
 
 use lossjit::ir::{AxisId, Id};
+use lossjit::jit::{Binding, compile};
 use lossjit::losses::*;
-use lossjit::nest::{Layout, Nest, Place, Source, Step, check};
+use lossjit::nest::{Layout, Nest, Place, Source, Step, check_on};
 use lossjit::oracle::graph::Buffer;
 use lossjit::oracle::nest::evaluate;
 use lossjit::runtime::pipeline;
 use lossjit::{Dtype, Loss, Spec, Wanted};
 use ndarray::ArrayD;
+use support::guard::{Flush, Guarded, running};
+use support::machine::run_guarded;
 
-/// A nest with inputs to run it on.
-fn subject(loss: &dyn Loss, inputs: &[(&str, &[usize])], wrt: &[&str]) -> (Nest, Vec<Buffer>) {
+/// A nest for a layout, with inputs to run it on.
+type Subject = (Nest, Layout, Vec<Buffer>);
+
+fn subject(loss: &dyn Loss, inputs: &[(&str, &[usize])], wrt: &[&str]) -> Subject {
     let spec = |(name, shape): &(&str, &[usize])| Spec::new(name, Dtype::F64, shape);
     let trace = pipeline::trace(loss, &inputs.iter().map(spec).collect::<Vec<_>>()).unwrap();
     let stages = pipeline::graphs(&trace.graph, &Wanted::value_and_grad(wrt)).unwrap();
@@ -32,12 +40,12 @@ fn subject(loss: &dyn Loss, inputs: &[(&str, &[usize])], wrt: &[&str]) -> (Nest,
         }
     });
     let buffers = buffers.collect();
-    (nest, buffers)
+    (nest, layout, buffers)
 }
 
-fn subjects() -> Vec<(&'static str, Nest, Vec<Buffer>)> {
+fn subjects() -> Vec<(&'static str, Subject)> {
     let mut subjects = vec![];
-    let mut add = |name, (nest, buffers): (Nest, Vec<Buffer>)| subjects.push((name, nest, buffers));
+    let mut add = |name, subject| subjects.push((name, subject));
     let pair: &[(&str, &[usize])] = &[("pred", &[3, 5]), ("label", &[3, 5])];
     let weighted: &[(&str, &[usize])] = &[("pred", &[3, 5]), ("label", &[3, 5]), ("sample_weight", &[3, 1])];
     let positive: &[(&str, &[usize])] = &[("pred", &[3, 5]), ("label", &[3, 5]), ("pos_weight", &[5])];
@@ -192,24 +200,89 @@ fn damaged(nest: &Nest) -> Vec<(&'static str, Nest)> {
     found
 }
 
-#[test]
-fn damaged_nests_are_refused_or_harmless() {
-    let (mut tried, mut refused) = (0, 0);
-    for (name, nest, inputs) in subjects() {
-        check(&nest).unwrap();
-        evaluate(&nest, &inputs).unwrap();
-        for (damage, nest) in damaged(&nest) {
-            tried += 1;
-            match check(&nest) {
-                Err(_) => refused += 1,
-                Ok(()) => {
-                    if let Err(error) = evaluate(&nest, &inputs) {
-                        panic!("{name}: {damage}: passed the check, but {error}\n{nest}");
-                    }
-                }
-            }
+/// Every layout that differs in one stride. Outputs do not overlap themselves.
+fn damaged_layouts(layout: &Layout) -> Vec<Layout> {
+    let mut found = vec![];
+    let places = |buffers: &[Vec<isize>]| {
+        let place = |(buffer, strides): (usize, &Vec<isize>)| (0..strides.len()).map(move |axis| (buffer, axis));
+        buffers.iter().enumerate().flat_map(place).collect::<Vec<_>>()
+    };
+    for (buffer, axis) in places(&layout.inputs) {
+        for factor in [0, 2, 3] {
+            let mut copy = layout.clone();
+            copy.inputs[buffer][axis] *= factor;
+            found.push(copy);
         }
     }
+    for (buffer, axis) in places(&layout.outputs) {
+        let mut copy = layout.clone();
+        copy.outputs[buffer].iter_mut().take(axis + 1).for_each(|stride| *stride *= 3);
+        found.push(copy);
+    }
+    found
+}
+
+/// Runs machine code on guarded memory; whether there is any for this nest.
+fn run(nest: &Nest, layout: &Layout, buffers: &[Buffer], real: Dtype) -> bool {
+    let dtypes = buffers.iter().map(|b| if b.kind() == lossjit::ir::Kind::Int { Dtype::I32 } else { real });
+    let binding = Binding { real, inputs: dtypes.collect(), layout: layout.clone() };
+    let Ok(kernel) = compile(nest.clone(), binding.clone()) else { return false };
+    let mut memory = vec![];
+    for ((buffer, &dtype), strides) in buffers.iter().zip(&binding.inputs).zip(&layout.inputs) {
+        let mut input = Guarded::new(dtype, buffer.shape(), strides, Flush::End);
+        let values = match buffer {
+            Buffer::Float(x) => x.iter().copied().collect::<Vec<_>>(),
+            Buffer::Int(x) => x.iter().map(|&i| i as f64).collect(),
+        };
+        input.fill(&values);
+        input.read_only();
+        memory.push(input);
+    }
+    for (output, strides) in nest.graph.outputs.iter().zip(&layout.outputs) {
+        let shape: Vec<usize> = output.axes.iter().map(|a| nest.extents[a.index()]).collect();
+        memory.push(Guarded::new(real, &shape, strides, Flush::End));
+    }
+    running(nest);
+    run_guarded(&kernel, &mut memory);
+    assert!(memory.iter().all(Guarded::is_untouched_elsewhere), "written outside elements\n{nest}");
+    true
+}
+
+#[test]
+fn damaged_nests_are_refused_or_harmless() {
+    let (mut tried, mut refused, mut ran) = (0, 0, 0);
+    for (name, (nest, layout, inputs)) in subjects() {
+        check_on(&nest, &layout).unwrap();
+        evaluate(&nest, &inputs).unwrap();
+        let whole = damaged_layouts(&layout).into_iter().map(|layout| ("a stride is another", nest.clone(), layout));
+        let parts = damaged(&nest).into_iter().map(|(damage, nest)| (damage, nest, layout.clone()));
+        for (damage, nest, layout) in parts.chain(whole) {
+            tried += 1;
+            if check_on(&nest, &layout).is_err() {
+                refused += 1;
+                assert!(!run(&nest, &layout, &inputs, Dtype::F64), "{name}: {damage}: compiled in spite of the check");
+                continue;
+            }
+            if let Err(error) = evaluate(&nest, &inputs) {
+                panic!("{name}: {damage}: passed the check, but {error}\n{nest}");
+            }
+            ran += usize::from(run(&nest, &layout, &inputs, Dtype::F64));
+            ran += usize::from(run(&nest, &layout, &inputs, Dtype::F32));
+        }
+    }
+    println!("{ran} runs of damaged nests as machine code");
     println!("{refused} of {tried} damaged nests are refused; the others run");
     assert!(tried > 1000 && refused * 10 > tried * 7, "{refused} of {tried}");
+}
+
+/// Buffers of another width than the loss's would be overrun at their end.
+#[test]
+fn dtypes_that_do_not_fit_are_refused() {
+    let (_, (nest, layout, _)) = subjects().swap_remove(0);
+    let compiles = |real, inputs: &[Dtype]| {
+        compile(nest.clone(), Binding { real, inputs: inputs.to_vec(), layout: layout.clone() }).is_ok()
+    };
+    assert!(compiles(Dtype::F32, &[Dtype::F32; 3]) && compiles(Dtype::F64, &[Dtype::F64; 3]));
+    assert!(!compiles(Dtype::F64, &[Dtype::F32; 3]) && !compiles(Dtype::F64, &[Dtype::F64, Dtype::F32, Dtype::F64]));
+    assert!(!compiles(Dtype::F32, &[Dtype::F32; 2]) && !compiles(Dtype::I32, &[Dtype::I32; 3]));
 }

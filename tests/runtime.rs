@@ -205,3 +205,18 @@ fn imperative_and_hybrid() {
     assert!(backward.iter().zip(&b.grads).all(|((_, a), (_, b))| close(a, b)));
     assert!(b.value.len_of(Axis(0)) == 5);
 }
+
+/// An array that shares its memory is copied before it is written, with other strides than it had.
+#[test]
+fn shared_arrays_as_outputs() {
+    let shared = Array2::from_elem((10, 10), 7f32).into_shared();
+    let mut grad = shared.clone();
+    grad.slice_collapse(s![..2, ..2]);
+    assert_eq!(grad.strides(), [10, 1]);
+    let (pred, label) = (array![[1f32, 2.0], [3.0, 4.0]], Array2::<f32>::zeros((2, 2)));
+    let (given, mut out) = (inputs! { pred: &pred, label: &label }, Array1::<f32>::zeros(2));
+    let block = HybridBlock::new(L2Loss::new()).hybridize();
+    block.value_and_grad_into(&given, ViewMut::from(&mut out), [("pred", ViewMut::from(&mut grad))]).unwrap();
+    assert_eq!(grad, array![[0.5, 1.0], [1.5, 2.0]]);
+    assert!(shared.iter().all(|&x| x == 7.0));
+}

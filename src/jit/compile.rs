@@ -7,8 +7,8 @@ use super::native;
 use super::perf;
 use super::{Binding, Kernel, target};
 use crate::error::{Error, Result};
-use crate::ir::{Dtype, Kind, Point};
-use crate::nest::{Nest, Step};
+use crate::ir::{Dtype, Input, Kind, Point};
+use crate::nest::{Nest, Step, check_on};
 use crate::vmath::{self, Function as Math};
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::{AbiParam, types};
@@ -38,7 +38,7 @@ impl Form {
     }
 }
 
-/// Compiles a checked nest.
+/// Compiles a nest, once the checker has passed it.
 pub fn compile(nest: Nest, binding: Binding) -> Result<Kernel> {
     let Built { mut module, id, mut context, scratch, constants } = build(&nest, &binding)?;
     let fail = |e: &dyn std::fmt::Display| Error::internal("jit", e.to_string());
@@ -63,6 +63,8 @@ pub(super) struct Built {
 }
 
 pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
+    check_on(nest, &binding.layout)?;
+    check_dtypes(nest, binding)?;
     let fits = |size: usize| i64::try_from(size).is_ok() && (binding.real == Dtype::F64 || size <= i32::MAX as usize);
     if let Some(axis) = nest.extents.iter().position(|&size| !fits(size)) {
         let problem = format!("axis {} is too long for {}", nest.graph.axes[axis], binding.real);
@@ -108,7 +110,9 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     }
     let mut frontend = FunctionBuilderContext::new();
     let config = module.target_config();
-    let emitter = Emitter::new(nest, binding, &mut context, &mut frontend, refs, native, scratch);
+    let before_avx = target::is_before_avx(module.isa());
+    let mut emitter = Emitter::new(nest, binding, &mut context, &mut frontend, refs, native, scratch);
+    emitter.before_avx = before_avx;
     let constants = emitter.function(config)?.into_words();
     Ok(Built { module, id, context, scratch: size, constants })
 }
@@ -129,6 +133,16 @@ pub fn symbol(nest: &Nest, binding: &Binding) -> String {
         format!(".{dtype}[{}]", extents.join(","))
     });
     format!("{}.{what}{}", graph.name, shape.unwrap_or_default())
+}
+
+/// Floats are loaded in the width of the loss, so that is what their buffers must hold.
+fn check_dtypes(nest: &Nest, binding: &Binding) -> Result<()> {
+    let (inputs, dtypes) = (&nest.graph.inputs, &binding.inputs);
+    let fits = |(input, dtype): (&Input, &Dtype)| input.kind != Kind::Float || *dtype == binding.real;
+    if binding.real.is_float() && inputs.len() == dtypes.len() && inputs.iter().zip(dtypes).all(fits) {
+        return Ok(());
+    }
+    Err(Error::internal("jit", format!("inputs of {dtypes:?} for a loss in {}", binding.real)))
 }
 
 fn math_symbol(math: Math, form: Form, real: Dtype) -> String {

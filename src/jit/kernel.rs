@@ -55,6 +55,11 @@ impl Kernel {
         Status(unsafe { (self.entry)(buffers.as_ptr(), first, last, scratch, self.constants.as_ptr()) })
     }
 
+    /// Where the machine code begins: for tools that look at memory, such as debuggers and profilers.
+    pub fn code_address(&self) -> usize {
+        self.entry as usize
+    }
+
     /// The size of the machine code's function, in bytes.
     pub fn code_size(&self) -> usize {
         self.code.size

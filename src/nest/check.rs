@@ -2,30 +2,55 @@
 //! index is within its buffer, every output is stored once for each of its elements, and slots are filled before they
 //! are loaded. It runs before any machine code is made from a nest.
 //!
-//! Indices computed from data are not known here; the machine code holds them within the buffer itself and reports
-//! those that were outside.
+//! What runs over many elements at a time, lanes and calls, takes them from neighbouring memory: that it is so depends on
+//! the layout, and is shown here too. Indices computed from data are not known here; the machine code holds them within
+//! the buffer itself and reports those that were outside.
 
-use super::{Nest, Place, SlotId, Source, Step};
+use super::{Layout, Nest, Place, SlotId, Source, Step};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, AxisSet, Fold, Id, Kind, Native, Op, Point, Work};
 use std::collections::{HashMap, HashSet};
 
+/// What holds whatever the layout of the buffers.
+///
+/// # Errors
+/// The nest would not keep to its order or its memory: a fault of what made it.
 pub fn check(nest: &Nest) -> Result<()> {
+    verify(nest, None)
+}
+
+/// All that machine code for buffers laid out so relies on.
+///
+/// # Errors
+/// As [`check`]; besides, what runs over lanes would not find them in memory.
+pub fn check_on(nest: &Nest, layout: &Layout) -> Result<()> {
+    verify(nest, Some(layout))
+}
+
+fn verify(nest: &Nest, layout: Option<&Layout>) -> Result<()> {
     crate::ir::check(&nest.graph)?;
     let mut checker = Checker {
         nest,
+        layout,
         bound: vec![],
         lanes: None,
         scopes: vec![Scope::default()],
         running: HashMap::new(),
         stored: HashSet::new(),
     };
-    checker.shapes().and_then(|()| checker.body(&nest.body)).map_err(|problem| Error::internal("nest", problem))?;
+    checker
+        .shapes()
+        .and_then(|()| checker.strides())
+        .and_then(|()| checker.body(&nest.body))
+        .map_err(|problem| Error::internal("nest", problem))?;
     match nest.graph.outputs.iter().enumerate().find(|(i, _)| !checker.stored.contains(i)) {
         Some((_, output)) => Err(Error::internal("nest", format!("output {} is never stored", output.name))),
         None => Ok(()),
     }
 }
+
+/// Bytes of the widest element.
+const LARGEST_ELEMENT: isize = 8;
 
 #[derive(Default)]
 struct Scope {
@@ -35,6 +60,7 @@ struct Scope {
 
 struct Checker<'n> {
     nest: &'n Nest,
+    layout: Option<&'n Layout>,
     /// The axes whose loops are open.
     bound: Vec<AxisId>,
     /// The axis of the tile, inside one; whether inside lanes.
@@ -71,6 +97,28 @@ impl Checker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether every buffer has its strides, and no element an address that does not fit into a word.
+    fn strides(&self) -> Checked {
+        let Some(layout) = self.layout else { return Ok(()) };
+        let (inputs, outputs) = (&self.nest.graph.inputs, &self.nest.graph.outputs);
+        let buffers = inputs.iter().map(|i| &i.axes).chain(outputs.iter().map(|o| &o.axes));
+        let strides = layout.inputs.iter().chain(&layout.outputs);
+        let counts = (layout.inputs.len(), layout.outputs.len()) == (inputs.len(), outputs.len());
+        ensure(counts && buffers.clone().zip(strides.clone()).all(|(a, s)| a.len() == s.len()), || {
+            "a buffer has no stride along an axis".into()
+        })?;
+        let addressable = |(axes, strides): (&Vec<AxisId>, &Vec<isize>)| {
+            axes.iter().zip(strides).try_fold(0isize, |reach, (axis, &stride)| {
+                let last = isize::try_from(self.nest.extents[axis.index()].max(1) - 1).ok()?;
+                let bytes = stride.checked_mul(LARGEST_ELEMENT)?.checked_abs()?;
+                bytes.checked_mul(last)?.checked_add(reach)
+            })
+        };
+        ensure(buffers.zip(strides).all(|b| addressable(b).is_some()), || {
+            "a buffer reaches beyond the address space".into()
+        })
     }
 
     fn body(&mut self, body: &[Step]) -> Checked {
@@ -135,6 +183,10 @@ impl Checker<'_> {
                 ensure(self.bound().contains(axis), || format!("fold %{fold} is outside its loop"))?;
                 if let Some(slot) = slot {
                     self.indexable(*slot)?;
+                    let axes = &self.nest.slots[*slot].axes;
+                    ensure(self.lanes.is_none_or(|(lane, _)| axes.contains(&lane)), || {
+                        format!("the lanes of fold %{fold} share one element of its slot")
+                    })?;
                 }
                 self.available(value)
             }
@@ -143,6 +195,12 @@ impl Checker<'_> {
                 self.available(*value)?;
                 self.slot_of(*slot, *value)?;
                 self.indexable(*slot)?;
+                let (found, axes) = (&self.nest.slots[*slot], graph.ty(*value).axes);
+                ensure(found.place != Place::Sums, || format!("%{value} is kept among sums"))?;
+                let shared = |lane: AxisId| axes.contains(lane) && !found.axes.contains(&lane);
+                ensure(!self.lanes.is_some_and(|(lane, _)| shared(lane)), || {
+                    format!("the lanes of %{value} share one element of its slot")
+                })?;
                 self.fill(*slot);
                 Ok(())
             }
@@ -301,6 +359,37 @@ impl Checker<'_> {
         ensure(found.value == value, || format!("the slot of %{} is used for %{value}", found.value))
     }
 
+    /// Whether the lanes of a slot are neighbours in memory.
+    fn in_lanes(&self, slot: SlotId, lane: AxisId) -> Checked {
+        let found = &self.nest.slots[slot];
+        let neighbours = match found.place {
+            Place::Output(output) => {
+                let steps_by_one = |layout: &Layout| {
+                    let mut dims = self.nest.graph.outputs[output].axes.iter().zip(&layout.outputs[output]);
+                    dims.any(|(&axis, &stride)| axis == lane && stride == 1)
+                };
+                self.layout.is_none_or(steps_by_one)
+            }
+            _ => found.axes.last() == Some(&lane),
+        };
+        ensure(neighbours, || format!("the slot of %{} lies across lanes", found.value))
+    }
+
+    /// Whether a call can take its tile from memory as a read has it: floats, one beside the other.
+    fn is_tile(&self, read: Id, lane: AxisId) -> Checked {
+        let graph = &self.nest.graph;
+        let (input, indices) = graph.as_read(read).ok_or("a read of no buffer")?;
+        let along = |index: &Id| graph.as_axis(*index) == Some(lane);
+        let steps_by_one = |layout: &Layout| {
+            let steps = indices.iter().zip(&layout.inputs[input.index()]).filter(|(i, _)| along(i));
+            steps.map(|(_, &stride)| stride).sum::<isize>() == 1
+        };
+        let fixed = indices.iter().all(|i| along(i) || !graph.ty(*i).axes.contains(lane));
+        ensure(graph.ty(read).kind == Kind::Float && fixed && self.layout.is_none_or(steps_by_one), || {
+            format!("a call takes {} across lanes", graph.input(input).name)
+        })
+    }
+
     /// Whether the loops give every index of a slot.
     fn indexable(&self, slot: SlotId) -> Checked {
         let found = &self.nest.slots[slot];
@@ -316,7 +405,11 @@ impl Checker<'_> {
                 .collect();
             ensure(!self.stored.contains(&output), || format!("the slot of %{} is overwritten", found.value))?;
         }
-        ensure(axes.is_subset(self.bound()), || format!("the slot of %{} lacks an index", found.value))
+        ensure(axes.is_subset(self.bound()), || format!("the slot of %{} lacks an index", found.value))?;
+        match self.lanes {
+            Some((lane, _)) if axes.contains(lane) => self.in_lanes(slot, lane),
+            _ => Ok(()),
+        }
     }
 
     fn call(&mut self, value: Id, from: Source, into: Option<SlotId>, sum: Option<Id>) -> Checked {
@@ -328,13 +421,15 @@ impl Checker<'_> {
         match from {
             Source::Slot { slot, .. } => {
                 self.slot_of(slot, source)?;
-                ensure(self.nest.slots[slot].axes.last() == Some(&axis), || "a call across lanes".into())?;
+                self.in_lanes(slot, axis)?;
                 self.indexable(slot)?;
+                ensure(self.nest.slots[slot].place != Place::Sums, || "a call takes its tile from sums".into())?;
                 ensure(self.scopes.iter().any(|s| s.filled.contains(&slot)), || "a call of an empty slot".into())?;
             }
             Source::Read(read) => {
                 self.lanes = Some((axis, true));
                 self.readable(read)?;
+                self.is_tile(read, axis)?;
                 self.lanes = Some((axis, false));
             }
         }
@@ -349,7 +444,8 @@ impl Checker<'_> {
         if let Some(slot) = into {
             self.slot_of(slot, value)?;
             self.indexable(slot)?;
-            ensure(self.nest.slots[slot].axes.last() == Some(&axis), || "a call across lanes".into())?;
+            self.in_lanes(slot, axis)?;
+            ensure(self.nest.slots[slot].place != Place::Sums, || "a call puts its tile among sums".into())?;
             self.fill(slot);
         }
         if let Some(fold) = sum {

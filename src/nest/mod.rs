@@ -11,7 +11,7 @@ mod schedule;
 mod text;
 mod tile;
 
-pub use check::check;
+pub use check::{check, check_on};
 pub use expand::expand;
 pub use parse::parse;
 pub use schedule::schedule;
@@ -141,13 +141,16 @@ impl Layout {
     /// Every buffer row-major.
     pub fn row_major(graph: &Graph, extents: &[usize]) -> Self {
         let strides = |axes: &[AxisId]| {
+            if axes.iter().any(|a| extents[a.index()] == 0) {
+                return vec![0; axes.len()]; // nothing is there to step over
+            }
             let mut step = 1isize;
             let mut strides: Vec<isize> = axes
                 .iter()
                 .rev()
                 .map(|a| {
                     let stride = step;
-                    step = step.saturating_mul(extents[a.index()].max(1) as isize);
+                    step = step.saturating_mul(extents[a.index()] as isize);
                     stride
                 })
                 .collect();
@@ -162,14 +165,20 @@ impl Layout {
 }
 
 impl Nest {
-    /// The axis whose loop may be cut among threads: the only loop of the outermost level, where no fold runs along it.
+    /// The axis whose loop may be cut among threads: the only loop of the outermost level, where no fold runs along it
+    /// and nothing beside it writes to an output.
     pub fn parallel_axis(&self) -> Option<AxisId> {
         let mut loops = self.body.iter().filter_map(|s| match s {
             Step::Loop { axis, body } | Step::Tile { axis, body } => Some((*axis, body)),
             _ => None,
         });
         let (axis, body) = loops.next()?;
-        let alone = loops.next().is_none() && self.body.iter().all(|s| !matches!(s, Step::Store { .. }));
+        let writes = |s: &Step| match s {
+            Step::Store { .. } | Step::Native { grad: Some(_), .. } => true,
+            Step::Keep { slot, .. } => matches!(self.slots[*slot].place, Place::Output(_)),
+            _ => false,
+        };
+        let alone = loops.next().is_none() && !self.body.iter().any(writes);
         (alone && !folds_along(&self.graph, axis, body)).then_some(axis)
     }
 }

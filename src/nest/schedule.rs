@@ -1,18 +1,42 @@
 //! Schedule: from an expanded graph and the layout of its buffers to a nest.
 
-use super::{Layout, Nest, Place, Step, check, phases, place};
-use crate::error::Result;
-use crate::ir::{AxisSet, Graph};
+use super::{Layout, Nest, Place, Step, check_on, phases, place};
+use crate::error::{Error, Result};
+use crate::ir::{AxisSet, Graph, Id, Op};
 
 /// The nest of a graph that [`expand`](super::expand) has written out.
+///
+/// # Errors
+/// A buffer is read along an axis longer than its own.
 pub fn schedule(graph: &Graph, extents: &[usize], layout: &Layout) -> Result<Nest> {
+    graph.ids().try_for_each(|id| check_read(graph, extents, id))?;
     let order = phases::order(graph, extents, layout);
     let tree = phases::tree(graph, extents, &order)?;
     let (slots, body) = place::place(graph, layout, &order, &tree)?;
     let mut nest = Nest { graph: graph.clone(), extents: extents.to_vec(), slots, body };
     keep_in_outputs(&mut nest, layout);
-    check(&nest)?;
+    check_on(&nest, layout)?;
     Ok(nest)
+}
+
+/// Whether the indices of a read that are known are within its buffer; of those computed from data the machine code says.
+fn check_read(graph: &Graph, extents: &[usize], read: Id) -> Result<()> {
+    let Some((input, indices)) = graph.as_read(read) else { return Ok(()) };
+    let input = graph.input(input);
+    for (&index, dim) in indices.iter().zip(&input.axes) {
+        let size = extents[dim.index()];
+        let index = match graph.op(index) {
+            Op::Axis(axis) if extents[axis.index()] > size => {
+                format!("by {}, which has {}", graph.axis_name(axis), extents[axis.index()])
+            }
+            Op::Int(i) if size > 0 && !usize::try_from(i).is_ok_and(|i| i < size) => format!("at {i}"),
+            _ => continue,
+        };
+        let along = graph.axis_name(*dim);
+        let problem = format!("{} is read along {along}, which has {size} elements, {index}", input.name);
+        return Err(Error::Declaration { loss: graph.name.clone(), problem });
+    }
+    Ok(())
 }
 
 /// Values kept for a later loop go into the buffer of an output that is stored after their last use, along the same

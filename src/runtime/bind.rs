@@ -147,10 +147,10 @@ pub(super) fn specs(inputs: &Inputs) -> Vec<Spec> {
 }
 
 /// The strides with which the elements of an array, in row-major order of `shape`, are those of another shape; `None`
-/// where no strides do that.
+/// where no strides do that. They are 0 along what is not stepped along.
 pub(super) fn reshape(shape: &[usize], strides: &[isize], wanted: &[usize]) -> Option<Vec<isize>> {
     if shape.contains(&0) || wanted.contains(&0) {
-        return Some(row_major(wanted).to_vec());
+        return Some(vec![0; wanted.len()]);
     }
     // Runs of dimensions that step through memory evenly, outermost first: (elements, innermost stride).
     let mut runs: Dims<(usize, isize)> = Dims::new();
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(reshape(&[6, 2], &[4, 1], &[2, 3, 2]), Some(vec![12, 4, 1]));
         assert_eq!(reshape(&[3, 4], &[1, 3], &[12]), None);
         assert_eq!(reshape(&[3, 4], &[8, 1], &[12]), None);
-        assert_eq!(reshape(&[0, 4], &[4, 1], &[4, 0]), Some(vec![1, 1]));
+        assert_eq!(reshape(&[0, 4], &[4, 1], &[4, 0]), Some(vec![0, 0]));
         assert_eq!(reshape(&[], &[], &[1, 1]), Some(vec![0, 0]));
         assert_eq!(reshape(&[4], &[0], &[2, 2]), Some(vec![0, 0]));
     }

@@ -10,13 +10,20 @@ use std::marker::PhantomData;
 /// Dimensions of one array; up to six need no allocation.
 pub(crate) type Dims<T> = SmallVec<[T; 6]>;
 
-/// An element that a buffer can hold.
-pub trait Element: Copy + Send + Sync + 'static {
+/// An element that a buffer can hold. Sealed: the dtype says how memory is read, so no other type may claim one.
+pub trait Element: sealed::Element + Copy + Send + Sync + 'static {
     const DTYPE: Dtype;
 }
 
+mod sealed {
+    pub trait Element {}
+}
+
 macro_rules! elements {
-    ($($ty:ty => $dtype:ident;)*) => { $(impl Element for $ty { const DTYPE: Dtype = Dtype::$dtype; })* };
+    ($($ty:ty => $dtype:ident;)*) => { $(
+        impl sealed::Element for $ty {}
+        impl Element for $ty { const DTYPE: Dtype = Dtype::$dtype; }
+    )* };
 }
 
 elements! {
@@ -291,15 +298,34 @@ impl<'a, T: Element, S: Data<Elem = T>, D: Dimension> From<&'a ArrayBase<S, D>> 
 impl<'a, T: Element, S: DataMut<Elem = T>, D: Dimension> From<&'a mut ArrayBase<S, D>> for ViewMut<'a> {
     /// Any ndarray array or mutable view; nothing is copied.
     fn from(array: &'a mut ArrayBase<S, D>) -> Self {
+        // First: an array whose memory is shared is copied here, and its strides may change with that.
+        let start = array.as_mut_ptr().cast();
         let (shape, strides) = (array.shape().into(), array.strides().into());
-        Self { start: array.as_mut_ptr().cast(), dtype: T::DTYPE, shape, strides, memory: PhantomData }
+        Self { start, dtype: T::DTYPE, shape, strides, memory: PhantomData }
     }
 }
 
 /// Inputs by name: what [`inputs!`](crate::inputs) makes.
 pub type Inputs<'a> = [(&'a str, View<'a>)];
 
-/// A new array of zeros in row-major order.
-pub(crate) fn zeros<T: Real>(shape: &[usize]) -> ArrayD<T> {
-    ArrayD::from_elem(IxDyn(shape), T::default())
+/// A request for more bytes than this is tried before it is made, since the allocator ends the process otherwise.
+const LARGE: usize = 1 << 28;
+
+/// A new array of zeros in row-major order: of an output's buffer, by its name.
+///
+/// # Errors
+/// There is no memory for it.
+pub(crate) fn zeros<T: Real>(name: &str, shape: &[usize]) -> Result<ArrayD<T>> {
+    let count = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
+    let fits = |&count: &usize| {
+        let bytes = count.saturating_mul(size_of::<T>());
+        bytes <= LARGE || Vec::<T>::new().try_reserve_exact(count).is_ok()
+    };
+    let zeros = |count| ArrayD::from_shape_vec(IxDyn(shape), vec![T::default(); count]).ok();
+    count.filter(fits).and_then(zeros).ok_or_else(|| no_memory(name, shape))
+}
+
+pub(crate) fn no_memory(name: &str, shape: &[usize]) -> Error {
+    let problem = "needs more memory than there is".to_string();
+    Error::Shape { input: name.to_string(), found: shape.to_vec(), problem }
 }

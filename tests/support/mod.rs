@@ -1,9 +1,14 @@
 //! What the judges of graphs share: random cases, smaller ones, and when two results agree.
 #![allow(dead_code, unused_imports)] // each test binary uses a part
 
-mod machine;
+pub mod guard;
+pub mod losses;
+pub mod machine;
+pub mod mutate;
 mod random;
+pub mod reference;
 mod shrink;
+pub mod text;
 
 pub use machine::Machine;
 pub use random::case;
