@@ -69,6 +69,8 @@ pub(super) struct Emitter<'a> {
     pub native_scratch: usize,
     pub native: Option<FuncRef>,
     pub status: Variable,
+    /// Whether loads of lanes are kept out of other instructions: see `load_lanes`.
+    pub before_avx: bool,
     range: (Value, Value),
     at: HashMap<AxisId, Value>,
     pub env: HashMap<Id, Val>,
@@ -125,6 +127,7 @@ impl<'a> Emitter<'a> {
             native_scratch: scratch.native,
             native,
             status,
+            before_avx: false,
             range: (params[1], params[2]),
             at: HashMap::new(),
             env: HashMap::new(),

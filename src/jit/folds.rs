@@ -106,7 +106,7 @@ impl Emitter<'_> {
         } else {
             let flags = self.regions.flags(region);
             let ty = self.b.func.dfg.value_type(value);
-            let known = self.b.ins().load(ty, flags, address, 0);
+            let known = self.load_lanes(ty, region, address);
             let top = self.combine(fold, known, value);
             self.b.ins().store(flags, top, address, 0);
         }

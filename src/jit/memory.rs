@@ -4,7 +4,7 @@ use super::emit::{Emitter, Val};
 use super::kernel::Status;
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Id, InputId, Kind, Op};
-use crate::nest::{Place, SlotId, TILE};
+use crate::nest::{Nest, Place, SlotId, Source, Step, TILE};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
     AliasRegion, AliasRegionData, ConstantData, Function, InstBuilder, MemFlagsData, Type, Value, types,
@@ -49,16 +49,17 @@ impl Regions {
     }
 }
 
-/// Where scratch lies: each slot on a cache line of its own, then what native kernels need.
+/// Where scratch lies: what is read in place of elements outside their buffer, then each slot on cache lines of its own,
+/// then what native kernels need.
 pub(super) struct Scratch {
     pub offsets: Vec<usize>,
     pub native: usize,
     pub size: usize,
 }
 
-pub(super) fn scratch(nest: &crate::nest::Nest, real: Dtype, native: usize) -> Result<Scratch> {
+pub(super) fn scratch(nest: &Nest, real: Dtype, native: usize) -> Result<Scratch> {
     let too_large = || Error::internal("jit", "scratch is larger than the address space");
-    let mut end = 64usize;
+    let mut end = if takes_rows_by_data(nest, &nest.body) { TILE * real.size() } else { 64 };
     let mut offsets = vec![];
     for slot in &nest.slots {
         offsets.push(end);
@@ -76,6 +77,18 @@ pub(super) fn scratch(nest: &crate::nest::Nest, real: Dtype, native: usize) -> R
     }
     let size = end.checked_add(native).filter(|&e| e < isize::MAX as usize).ok_or_else(too_large)?;
     Ok(Scratch { offsets, native: end, size })
+}
+
+/// Whether a call takes its tile from a row whose number is data: it reads the whole tile, wherever it is told to.
+fn takes_rows_by_data(nest: &Nest, body: &[Step]) -> bool {
+    let plain = |&index: &Id| matches!(nest.graph.op(index), Op::Axis(_) | Op::Int(_));
+    body.iter().any(|step| match step {
+        Step::Loop { body, .. } | Step::Tile { body, .. } => takes_rows_by_data(nest, body),
+        Step::Call { from: Source::Read(read), .. } => {
+            nest.graph.as_read(*read).is_some_and(|(_, indices)| !indices.iter().all(plain))
+        }
+        _ => false,
+    })
 }
 
 /// A 64-bit index of an element along one axis.
@@ -198,7 +211,7 @@ impl Emitter<'_> {
             let at = self.indices(&indices, 0)?;
             let address = self.input_address(input, &at);
             let ty = self.real.by(self.lanes as u32).expect("a vector type");
-            let value = self.b.ins().load(ty, self.regions.flags(Region::Inputs), address, 0);
+            let value = self.load_lanes(ty, Region::Inputs, address);
             return Ok(Val::lanes(value));
         }
         let mut lanes = vec![];
@@ -362,7 +375,6 @@ impl Emitter<'_> {
     pub(super) fn load_slot(&mut self, slot: SlotId) -> Result<Val> {
         let wide = self.is_laned(slot);
         let (address, region) = self.slot_address(slot)?;
-        let flags = self.regions.flags(region);
         if self.nest.slots[slot].place == Place::Sums {
             let total = self.load_sums(address, wide);
             let value = self.narrow_sums(&total, wide);
@@ -370,7 +382,20 @@ impl Emitter<'_> {
             return Ok(Val { value, wide, exact });
         }
         let ty = if wide { self.real.by(self.lanes as u32).expect("a vector type") } else { self.real };
-        Ok(Val { value: self.b.ins().load(ty, flags, address, 0), wide, exact: None })
+        Ok(Val { value: self.load_lanes(ty, region, address), wide, exact: None })
+    }
+
+    /// One float, or as many as there are lanes, from memory at any address.
+    ///
+    /// Before AVX an instruction that takes lanes from memory itself needs them aligned. Cranelift knows that of all but
+    /// `cmpps` and `cmppd` (0.135), so loads are kept apart there: what is cast is not merged.
+    pub(super) fn load_lanes(&mut self, ty: Type, region: Region, address: Value) -> Value {
+        let flags = self.regions.flags(region);
+        if self.before_avx && ty.is_vector() {
+            let bytes = self.b.ins().load(types::I8X16, flags, address, 0);
+            return self.bits(bytes, ty);
+        }
+        self.b.ins().load(ty, flags, address, 0)
     }
 
     pub(super) fn keep(&mut self, value: Id, slot: SlotId) -> Result<()> {

@@ -146,7 +146,7 @@ impl Emitter<'_> {
         self.b.ins().bitselect(mask, a, b)
     }
 
-    fn bits(&mut self, value: Value, ty: types::Type) -> Value {
+    pub(super) fn bits(&mut self, value: Value, ty: types::Type) -> Value {
         if self.b.func.dfg.value_type(value) == ty {
             return value;
         }

@@ -73,11 +73,15 @@ impl Level {
 
 /// The level of this process, chosen at the first call: the best available, or what `LOSSJIT_LEVEL` names.
 pub fn level() -> Result<Level, String> {
-    static LEVEL: OnceLock<Result<Level, String>> = OnceLock::new();
-    LEVEL
-        .get_or_init(|| match std::env::var_os("LOSSJIT_LEVEL") {
-            None => Level::choose(None),
-            Some(word) => Level::choose(Some(&word.to_string_lossy())),
-        })
-        .clone()
+    forced().and_then(|forced| forced.map_or_else(|| Level::choose(None), Ok))
+}
+
+/// The level that `LOSSJIT_LEVEL` names, read once per process; `None` where it is not set. The JIT keeps to it too.
+pub fn forced() -> Result<Option<Level>, String> {
+    static FORCED: OnceLock<Result<Option<Level>, String>> = OnceLock::new();
+    let read = || {
+        let word = std::env::var_os("LOSSJIT_LEVEL");
+        word.map(|word| Level::choose(Some(&word.to_string_lossy()))).transpose()
+    };
+    FORCED.get_or_init(read).clone()
 }

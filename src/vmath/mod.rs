@@ -25,5 +25,5 @@ mod single;
 mod tests;
 mod tile;
 
-pub use level::{Level, level};
+pub use level::{Level, forced, level};
 pub use tile::{Entry, Function, Real, Tile, entry, entry_at, scalar};
