@@ -1,10 +1,19 @@
 //! Compiled code is freed with its handle: ten thousand rounds of compiling, running and dropping keep memory flat.
 #![cfg(target_os = "linux")]
 
-use lossjit::losses::SoftmaxCrossEntropyLoss;
+use lossjit::losses::{L2Loss, SoftmaxCrossEntropyLoss};
 use lossjit::runtime::pipeline;
 use lossjit::{Dtype, HybridBlock, Spec, Wanted, inputs};
-use ndarray::array;
+use ndarray::{Array1, Array2, ArrayD, IxDyn, array};
+use std::sync::{Mutex, MutexGuard};
+
+/// Tests here measure the whole process, so one runs at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+const PAGE: usize = 4096;
 
 /// Resident and mapped pages of this process.
 fn pages() -> (usize, usize) {
@@ -18,6 +27,7 @@ const ROUNDS: usize = 10_000;
 
 #[test]
 fn ten_thousand_kernels() {
+    let _alone = alone();
     let inputs = [Spec::new("pred", Dtype::F32, &[2, 3]), Spec::new("label", Dtype::I32, &[2])];
     let trace = pipeline::trace(&SoftmaxCrossEntropyLoss::new(), &inputs).unwrap();
     let joint = pipeline::graphs(&trace.graph, &Wanted::value()).unwrap().joint;
@@ -36,6 +46,7 @@ fn ten_thousand_kernels() {
 /// The same through a block whose cache is smaller than the number of shapes.
 #[test]
 fn a_bounded_cache() {
+    let _alone = alone();
     let block = HybridBlock::new(SoftmaxCrossEntropyLoss::new()).hybridize().cache_capacity(4);
     let label = array![0i32];
     for classes in 1..60 {
@@ -47,4 +58,51 @@ fn a_bounded_cache() {
     assert_eq!((statistics.entries, statistics.misses, statistics.hits), (4, 59, 0));
     block.forward::<f32>(&inputs! { pred: &ndarray::Array2::<f32>::zeros((1, 59)), label: &label }).unwrap();
     assert_eq!(block.cache_statistics().hits, 1);
+}
+
+/// Shapes one after the other through one block: programs and graphs are dropped as new ones come.
+fn shapes_in_a_row(count: usize) {
+    let _alone = alone();
+    let block = HybridBlock::new(L2Loss::new()).hybridize().cache_capacity(16);
+    let mut before = 0;
+    for size in 1..=count {
+        let (pred, label) = (Array1::<f32>::ones(size), Array1::<f32>::zeros(size));
+        let found = block.forward::<f32>(&inputs! { pred: &pred, label: &label }).unwrap();
+        assert_eq!(found, ArrayD::from_elem(IxDyn(&[size]), 0.5));
+        if size == count / 4 {
+            before = pages().0;
+        }
+    }
+    assert_eq!(block.cache_statistics().entries, 16);
+    let grown = pages().0.saturating_sub(before) * PAGE;
+    assert!(grown < 4 << 20, "{grown} bytes more after {count} shapes");
+}
+
+#[test]
+fn many_shapes_in_a_row() {
+    shapes_in_a_row(600);
+}
+
+/// What a cached program takes, machine code, nest and graphs together: a bound on the bytes of a cache.
+#[test]
+fn programs_are_small() {
+    let _alone = alone();
+    let block = HybridBlock::new(SoftmaxCrossEntropyLoss::new()).hybridize().cache_capacity(1000);
+    let label = Array1::<i32>::zeros(2);
+    let call = |classes: usize| {
+        let pred = Array2::<f32>::zeros((2, classes));
+        block.value_and_grad::<f32>(&inputs! { pred: &pred, label: &label }, &["pred"]).unwrap();
+    };
+    (1..40).for_each(call);
+    let before = pages().0;
+    (40..240).for_each(call);
+    let each = pages().0.saturating_sub(before) * PAGE / 200;
+    assert!(each < 200 << 10, "{each} bytes for a program");
+}
+
+/// `cargo test --release --test memory -- --ignored`.
+#[test]
+#[ignore = "takes a minute"]
+fn ten_thousand_shapes_in_a_row() {
+    shapes_in_a_row(10_000);
 }

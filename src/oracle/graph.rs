@@ -42,6 +42,9 @@ impl Buffer {
 /// The most elements one value may have.
 const MAX_ELEMENTS: usize = 1 << 31;
 
+/// Memory for more elements than this is tried for first, since the allocator ends the process otherwise.
+const LARGE: usize = 1 << 26;
+
 type Array<'a, T> = CowArray<'a, T, IxDyn>;
 type Faults = ArrayD<Option<Fault>>;
 
@@ -154,6 +157,10 @@ impl<'a> Machine<'a> {
         let elements = shape.iter().filter(|&&n| n > 0).try_fold(1usize, |count, &n| count.checked_mul(n));
         if elements.is_none_or(|count| count > MAX_ELEMENTS) {
             let problem = format!("a value along {shape:?} has more than {MAX_ELEMENTS} elements");
+            return Err(Error::Declaration { loss: self.graph.name.clone(), problem });
+        }
+        if elements > Some(LARGE) && Vec::<f64>::new().try_reserve_exact(elements.unwrap_or(0)).is_err() {
+            let problem = format!("a value along {shape:?} needs more memory than there is");
             return Err(Error::Declaration { loss: self.graph.name.clone(), problem });
         }
         Ok(shape)

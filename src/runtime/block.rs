@@ -11,7 +11,7 @@ use crate::grad::{HEAD, Wanted, differentiable};
 use crate::ir::Graph;
 use crate::losses::Loss;
 use crate::trace::{Spec, Trace};
-use ndarray::ArrayD;
+use ndarray::{ArrayD, IxDyn};
 use smallvec::SmallVec;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -252,13 +252,13 @@ impl<L: Loss> HybridBlock<L> {
             let expected = format!("{}, the dtype of the inputs,", buffer.dtype);
             return Err(Error::Dtype { input: "result".into(), found: T::DTYPE.name(), expected });
         }
-        let mut results: Vec<ArrayD<T>> = buffers.iter().map(|b| zeros(&b.shape)).collect();
+        let mut results = buffers.iter().map(|b| zeros(&b.name, &b.shape)).collect::<Result<Vec<ArrayD<T>>>>()?;
         let mut outputs: Vec<ViewMut> = results.iter_mut().map(ViewMut::from).collect();
         program.run(self.threads, inputs, &mut outputs)?;
         let mut results = results.into_iter();
         let value = if wanted.value { results.next() } else { None };
         let grads = wanted.wrt.iter().cloned().zip(results).collect();
-        Ok(ValueAndGrad { value: value.unwrap_or_else(|| zeros(&[0])), grads })
+        Ok(ValueAndGrad { value: value.unwrap_or_else(|| ArrayD::default(IxDyn(&[0]))), grads })
     }
 
     fn run(

@@ -51,7 +51,9 @@ impl Cache {
         }
     }
 
+    /// Two threads that made the same program at once leave one.
     pub fn insert(&mut self, wanted: Wanted, program: Program) {
+        self.programs.retain(|(known, p)| *known != wanted || p.signature() != program.signature());
         if self.programs.len() >= self.capacity {
             self.programs.remove(0);
         }
@@ -68,6 +70,7 @@ impl Cache {
     }
 
     pub fn insert_stages(&mut self, wanted: Wanted, stages: Arc<Stages>) {
+        self.graphs.retain(|(trace, known, _)| *trace != stages.trace || *known != wanted);
         if self.graphs.len() >= self.capacity {
             self.graphs.remove(0);
         }

@@ -4,7 +4,7 @@
 use super::bind::{Signature, find};
 use super::pipeline::Stages;
 use super::scratch::with_scratch;
-use super::view::{Inputs, View, ViewMut};
+use super::view::{Inputs, View, ViewMut, no_memory};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Graph, Kind};
 use crate::jit::{Kernel, Status};
@@ -81,7 +81,7 @@ impl Compiled {
             buffers.push(view.start);
         }
         self.all_known(inputs)?;
-        let status = self.execute(threads, &buffers);
+        let status = self.execute(threads, &buffers)?;
         if status.is_clean() { Ok(()) } else { self.explain(inputs) }
     }
 
@@ -112,7 +112,7 @@ impl Compiled {
         Ok(())
     }
 
-    fn execute(&self, threads: usize, buffers: &[*mut u8]) -> Status {
+    fn execute(&self, threads: usize, buffers: &[*mut u8]) -> Result<Status> {
         let kernel = &self.0.kernel;
         let Some(axis) = kernel.nest.parallel_axis() else { return run_part(kernel, &Buffers(buffers), 0..0) };
         let rows = kernel.nest.extents[axis.index()];
@@ -134,7 +134,7 @@ struct Buffers<'a>(&'a [*mut u8]);
 unsafe impl Sync for Buffers<'_> {}
 
 /// Cuts the range in halves until there is one part for each thread.
-fn run_parts(kernel: &Kernel, buffers: &Buffers, range: Range<usize>, parts: usize) -> Status {
+fn run_parts(kernel: &Kernel, buffers: &Buffers, range: Range<usize>, parts: usize) -> Result<Status> {
     if parts <= 1 {
         return run_part(kernel, buffers, range);
     }
@@ -144,15 +144,22 @@ fn run_parts(kernel: &Kernel, buffers: &Buffers, range: Range<usize>, parts: usi
         || run_parts(kernel, buffers, range.start..middle, left),
         || run_parts(kernel, buffers, middle..range.end, parts - left),
     );
-    a.union(b)
+    Ok(a?.union(b?))
 }
 
-fn run_part(kernel: &Kernel, buffers: &Buffers, range: Range<usize>) -> Status {
+fn run_part(kernel: &Kernel, buffers: &Buffers, range: Range<usize>) -> Result<Status> {
     // SAFETY: `run_on` has compared every buffer's dtype, shape and strides with those that the kernel was compiled
     // for; views are borrows of memory that holds all their elements, outputs exclusively. The scratch is this
     // thread's own, and the ranges of the parts do not overlap.
-    with_scratch(kernel.scratch, |scratch| unsafe { kernel.run(buffers.0, range, scratch) })
+    let status = with_scratch(kernel.scratch, |scratch| unsafe { kernel.run(buffers.0, range, scratch) });
+    status.ok_or_else(|| {
+        let problem = format!("needs {} bytes of scratch for each thread, more memory than there is", kernel.scratch);
+        Error::Declaration { loss: kernel.nest.graph.name.clone(), problem }
+    })
 }
+
+/// More elements than this are not evaluated by the interpreter.
+const INTERPRETED: usize = 1 << 31;
 
 /// Evaluates a graph by the interpreter, on arrays in whatever shape they are given in.
 pub(super) fn interpret(graph: &Graph, extents: &[usize], inputs: &Inputs) -> Result<Vec<ArrayD<f64>>> {
@@ -164,6 +171,9 @@ pub(super) fn interpret(graph: &Graph, extents: &[usize], inputs: &Inputs) -> Re
             needed: input.name.clone(),
         })?;
         let shape: Vec<usize> = input.axes.iter().map(|a| extents[a.index()]).collect();
+        if view.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size)).is_none_or(|n| n > INTERPRETED) {
+            return Err(no_memory(&input.name, &view.shape));
+        }
         values.push(values_of(&input.name, input.kind, view, &shape)?);
     }
     evaluate(graph, extents, &values).map_err(|error| match error {

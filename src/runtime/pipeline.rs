@@ -1,13 +1,14 @@
 //! The stages in order: trace, simplify, grad, joint, nest, kernel.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::grad::{HEAD, Wanted, grad};
-use crate::ir::{AxisId, Graph};
+use crate::ir::{AxisId, Graph, MAX_NODES};
 use crate::jit::{Binding, Kernel, compile};
 use crate::losses::Loss;
 use crate::nest::{Layout, Nest, expand, schedule};
 use crate::simplify::{Report, simplify};
 use crate::trace::{Port, Spec, Trace, Tracer};
+use std::{panic, thread};
 
 /// Every graph on the way from a declaration to what is scheduled.
 #[derive(Clone, Debug)]
@@ -34,22 +35,24 @@ pub fn trace(loss: &dyn Loss, given: &[Spec]) -> Result<Trace> {
 
 /// Everything that no extent enters: it holds for all shapes that trace alike.
 pub fn graphs(trace: &Graph, wanted: &Wanted) -> Result<Stages> {
-    let (simple, first) = simplify(trace)?;
-    let with_gradients = grad(&simple, wanted)?;
-    let (joint, second) = simplify(&with_gradients)?;
-    Ok(Stages {
-        wanted: wanted.clone(),
-        trace: trace.clone(),
-        simplify: simple,
-        grad: with_gradients,
-        joint,
-        reports: [first, second],
+    with_stack(trace, || {
+        let (simple, first) = simplify(trace)?;
+        let with_gradients = grad(&simple, wanted)?;
+        let (joint, second) = simplify(&with_gradients)?;
+        Ok(Stages {
+            wanted: wanted.clone(),
+            trace: trace.clone(),
+            simplify: simple,
+            grad: with_gradients,
+            joint,
+            reports: [first, second],
+        })
     })
 }
 
 /// The nest for known extents and strides.
 pub fn nest(joint: &Graph, extents: &[usize], layout: &Layout) -> Result<Nest> {
-    schedule(&expand(joint, extents)?, extents, layout)
+    with_stack(joint, || schedule(&expand(joint, extents)?, extents, layout))
 }
 
 /// The machine code of a joint graph.
@@ -72,4 +75,22 @@ pub fn output_shape(trace: &Trace) -> Vec<usize> {
 
 fn shape_of(axes: &[AxisId], extents: &[usize]) -> Vec<usize> {
     axes.iter().map(|a| extents[a.index()]).collect()
+}
+
+/// The passes recurse along a graph. Graphs of more nodes than this get a thread with a stack for any graph that there can
+/// be, whatever the caller's is.
+const SHALLOW: usize = 500;
+
+/// Bytes of stack for a node, with room to spare. They are reserved, and taken only where the recursion goes.
+const FRAME: usize = 16 << 10;
+
+fn with_stack<R: Send>(graph: &Graph, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+    if graph.nodes.len() <= SHALLOW {
+        return work();
+    }
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(MAX_NODES * FRAME).spawn_scoped(scope, work);
+        let thread = thread.map_err(|e| Error::Machine(format!("no thread to compile on: {e}")))?;
+        thread.join().unwrap_or_else(|cause| panic::resume_unwind(cause))
+    })
 }

@@ -1,4 +1,5 @@
-//! Scratch for kernels: one buffer per thread, grown to what the largest kernel needed and kept.
+//! Scratch for kernels: one buffer per thread, grown to what the largest kernel needed. Up to 64 MiB of it are kept for
+//! the next call.
 
 use std::cell::RefCell;
 
@@ -11,13 +12,42 @@ thread_local! {
     static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(vec![]) };
 }
 
-/// Runs `with` on this thread's scratch of at least so many bytes, aligned to 64.
-pub(super) fn with_scratch<R>(bytes: usize, with: impl FnOnce(*mut u8) -> R) -> R {
+/// Lines that a thread keeps between calls: 64 MiB.
+const KEPT: usize = 1 << 20;
+
+/// Runs `with` on this thread's scratch of at least so many bytes, aligned to 64; `None` where there is no memory for it.
+pub(super) fn with_scratch<R>(bytes: usize, with: impl FnOnce(*mut u8) -> R) -> Option<R> {
     SCRATCH.with_borrow_mut(|lines| {
         let count = bytes.div_ceil(64).max(1);
         if lines.len() < count {
+            lines.try_reserve_exact(count - lines.len()).ok()?;
             lines.resize(count, Line([0; 64]));
         }
-        with(lines.as_mut_ptr().cast())
+        let result = with(lines.as_mut_ptr().cast());
+        if lines.len() > KEPT {
+            *lines = vec![];
+        }
+        Some(result)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_there_is() {
+        assert_eq!(with_scratch(1 << 50, |_| ()), None);
+        assert_eq!(with_scratch(usize::MAX - 63, |_| ()), None);
+        assert_eq!(with_scratch(100, |scratch| scratch.align_offset(64)), Some(0));
+    }
+
+    #[test]
+    fn only_so_much_is_kept() {
+        let held = || SCRATCH.with_borrow(|lines| lines.capacity());
+        assert_eq!(with_scratch(64 * KEPT, |_| ()), Some(()));
+        assert_eq!(held(), KEPT);
+        assert_eq!(with_scratch(64 * KEPT + 1, |_| ()), Some(()));
+        assert_eq!(held(), 0);
+    }
 }

@@ -7,44 +7,93 @@ use super::cost::cost;
 use super::facts::{Egraph, native_axes};
 use crate::error::{Error, Result};
 use crate::ir::{AxisSet, Id, Node, Op};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 /// The cheapest node of each class that is needed.
 pub struct Extraction {
-    best: BTreeMap<Id, Best>,
+    best: Vec<Option<Best>>,
+    places: HashMap<Id, usize>,
 }
 
 struct Best {
     node: Node,
+    /// What the node costs itself.
+    own: u64,
     total: u64,
-    /// Every class that is computed, this one included, with what its node costs.
-    set: BTreeMap<Id, u64>,
+    set: Set,
+}
+
+/// The classes that are computed for a value, itself included: a bit for each, by place. Sets of all classes of a deep graph
+/// in any wider form would take gigabytes.
+#[derive(Clone)]
+struct Set(Vec<u64>);
+
+impl Set {
+    fn extend(&mut self, other: &Set) {
+        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
+    }
+
+    /// Whether the place is new.
+    fn insert(&mut self, place: usize) -> bool {
+        let (word, bit) = (&mut self.0[place / 64], 1 << (place % 64));
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+
+    fn places(&self) -> impl Iterator<Item = usize> + '_ {
+        let ones = |mut word: u64| {
+            std::iter::from_fn(move || {
+                let bit = word.trailing_zeros() as usize;
+                word &= word.wrapping_sub(1);
+                (bit < 64).then_some(bit)
+            })
+        };
+        self.0.iter().enumerate().flat_map(move |(at, &word)| ones(word).map(move |bit| 64 * at + bit))
+    }
 }
 
 impl Extraction {
     pub fn new(egraph: &Egraph) -> Self {
-        let mut best: BTreeMap<Id, Best> = BTreeMap::new();
         let mut classes: Vec<Id> = egraph.classes().map(|c| c.id).collect();
         classes.sort();
+        let places = classes.iter().enumerate().map(|(place, &id)| (id, place)).collect();
+        let mut found = Self { best: classes.iter().map(|_| None).collect(), places };
         let mut changed = true;
         while changed {
             changed = false;
-            for &id in &classes {
+            for (place, &id) in classes.iter().enumerate() {
                 for node in egraph[id].nodes.iter().filter(|n| admissible(egraph, id, n)) {
-                    let Some(candidate) = candidate(egraph, &best, id, node) else { continue };
-                    let known = best.get(&id);
+                    let Some(candidate) = found.candidate(egraph, place, node) else { continue };
+                    let known = found.best[place].as_ref();
                     if known.is_none_or(|b| (candidate.total, &candidate.node) < (b.total, &b.node)) {
-                        best.insert(id, candidate);
+                        found.best[place] = Some(candidate);
                         changed = true;
                     }
                 }
             }
         }
-        Self { best }
+        found
+    }
+
+    fn of(&self, egraph: &Egraph, id: Id) -> Option<&Best> {
+        self.best[*self.places.get(&egraph.find(id))?].as_ref()
+    }
+
+    fn candidate(&self, egraph: &Egraph, place: usize, node: &Node) -> Option<Best> {
+        let mut set = Set(vec![0; self.best.len().div_ceil(64)]);
+        for &arg in &node.args {
+            set.extend(&self.of(egraph, arg)?.set);
+        }
+        let below = set.places().filter_map(|p| self.best[p].as_ref()).map(|b| b.own);
+        let own = cost(egraph, node);
+        let total = below.fold(own, u64::saturating_add);
+        // One that is there already would need itself.
+        set.insert(place).then(|| Best { node: node.clone(), own, total, set })
     }
 
     pub fn node(&self, egraph: &Egraph, id: Id) -> Result<&Node> {
-        let found = self.best.get(&egraph.find(id)).map(|b| &b.node);
+        let found = self.of(egraph, id).map(|b| &b.node);
         found.ok_or_else(|| Error::internal("simplify", "a value has no finite form"))
     }
 }
@@ -66,16 +115,4 @@ fn admissible(egraph: &Egraph, id: Id, node: &Node) -> bool {
         _ => facts().fold(AxisSet::EMPTY, |set, f| set.union(f.axes)),
     };
     axes.is_subset(egraph[id].data.axes)
-}
-
-fn candidate(egraph: &Egraph, best: &BTreeMap<Id, Best>, id: Id, node: &Node) -> Option<Best> {
-    let mut set = BTreeMap::new();
-    for &arg in &node.args {
-        set.extend(&best.get(&egraph.find(arg))?.set);
-    }
-    if set.insert(id, cost(egraph, node)).is_some() {
-        return None; // it would need itself
-    }
-    let total = set.values().fold(0u64, |sum, &c| sum.saturating_add(c));
-    Some(Best { node: node.clone(), total, set })
 }
