@@ -19,3 +19,4 @@ mod subject;
 mod summary;
 
 pub use program::main;
+pub use serve::serve;

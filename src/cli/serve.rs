@@ -48,6 +48,14 @@ pub(super) fn run(start: Instant, input: &mut dyn BufRead, output: &mut dyn Writ
     }
 }
 
+/// The same for whoever has no program to talk to: the fuzzer.
+///
+/// # Errors
+/// The streams fail.
+pub fn serve(input: &mut dyn BufRead, output: &mut dyn Write) -> Result<(), String> {
+    run(Instant::now(), input, output).map_err(|failure| failure.message().to_string())
+}
+
 fn bench_threads() -> Result<Option<NonZeroUsize>, Failure> {
     let Some(text) = std::env::var_os("BENCH_THREADS") else { return Ok(None) };
     let number = text.to_str().and_then(|t| t.parse().ok());

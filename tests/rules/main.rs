@@ -1,6 +1,7 @@
 //! Every rewrite rule by name: random well-typed instances, both sides evaluated by the oracle; and each rule is seen
 //! to fire.
 
+mod chains;
 mod instance;
 mod pattern;
 #[path = "../support/mod.rs"]

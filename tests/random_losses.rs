@@ -1,0 +1,95 @@
+//! Random losses, parameters, shapes, dtypes and strides: the compiled loss, on memory between forbidden pages and with
+//! inputs that cannot be written, beside the interpreter on the formula as it was declared.
+//!
+//! The reference has not been simplified: it is the trace and its plain derivative, in f64.
+
+mod support;
+
+use lossjit::losses::LOSSES;
+use lossjit::{Dtype, HybridBlock, Wanted};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use support::guard::Guarded;
+use support::losses::loss_case;
+use support::reference::{judge, place, run, views};
+
+#[test]
+fn random_losses() {
+    judge_seeds(0..1500);
+}
+
+/// A longer run: `cargo test --release --test random_losses -- --ignored`.
+#[test]
+#[ignore = "takes minutes"]
+fn many_random_losses() {
+    judge_seeds(1500..60_000);
+}
+
+fn judge_seeds(seeds: std::ops::Range<u64>) {
+    let mut seen = std::collections::BTreeMap::new();
+    let mut failures = vec![];
+    for seed in seeds {
+        let case = loss_case(seed, 1200);
+        *seen.entry((case.entry.name, case.real)).or_insert(0) += 1;
+        let verdict = catch_unwind(AssertUnwindSafe(|| judge(&case)));
+        let panicked = |cause: Box<dyn std::any::Any + Send>| {
+            let text = cause.downcast_ref::<String>().cloned();
+            Err(text.or_else(|| cause.downcast_ref::<&str>().map(|s| s.to_string())).unwrap_or_default())
+        };
+        if let Err(problem) = verdict.unwrap_or_else(panicked) {
+            failures.push(format!("{case}\n    {problem}"));
+        }
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures[..failures.len().min(20)].join("\n"));
+    assert_eq!(seen.len(), 2 * LOSSES.len(), "every loss in both widths: {seen:?}");
+    assert!(seen.values().all(|&n| n >= 20), "{seen:?}");
+}
+
+/// Every loss with rows of 1 to 33 elements, so that buffers that end at a forbidden page begin at every alignment that
+/// an element can have, and every remainder of lanes occurs.
+#[test]
+fn every_alignment() {
+    let mut cases = 0;
+    for entry in LOSSES {
+        for length in 1..=33 {
+            for real in [Dtype::F32, Dtype::F64] {
+                let case = support::losses::with_length(entry, real, length);
+                judge(&case).unwrap_or_else(|problem| panic!("{case}\n    {problem}"));
+                cases += 1;
+            }
+        }
+    }
+    assert_eq!(cases, LOSSES.len() * 66);
+}
+
+/// Class numbers and lengths that are out of range are told, and nothing outside the buffers is touched on the way.
+#[test]
+fn wrong_class_numbers() {
+    let mut told = 0;
+    for seed in 0..4000 {
+        let mut case = loss_case(seed, 600);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let wrong = [-7.0, -1.0, 5000.0, 2e9, -2e9, 9e18, -9e18, 0.5, f64::NAN, f64::INFINITY];
+        let mut spoilt = false;
+        for given in case.inputs.iter_mut().filter(|g| ["label", "pred_lengths", "label_lengths"].contains(&g.name)) {
+            let class = given.dtype != case.real && !given.values.is_empty();
+            if class {
+                let at = rng.usize(..given.values.len());
+                given.values[at] = wrong[rng.usize(..wrong.len())];
+                spoilt = true;
+            }
+        }
+        if !spoilt || !["SoftmaxCrossEntropyLoss", "CTCLoss"].contains(&case.entry.name) {
+            continue;
+        }
+        let memory: Vec<Guarded> = case.inputs.iter().map(|given| place(&case, given, false)).collect();
+        let block = HybridBlock::new((case.entry.build)(&case.settings).unwrap()).hybridize();
+        let inputs = views(&case.inputs, &memory);
+        let compiled = block.compile(&inputs, &Wanted::value_and_grad(&["pred"])).unwrap();
+        // Otherwise the number was ignored, clipped by the width of the dtype, or behind a length.
+        if let Err(problem) = run(&case, &compiled, &inputs) {
+            assert!(problem.contains("label") || problem.contains("length"), "{case}: {problem}");
+            told += 1;
+        }
+    }
+    assert!(told > 150, "{told}");
+}
