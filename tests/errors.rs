@@ -1,5 +1,11 @@
-//! What callers are told: one row a message. Every call here is refused both imperatively and compiled.
+//! What callers are told: one row a message. Every call here is refused both imperatively and compiled. `files` has the
+//! messages about files; [`every_kind_of_error_has_a_row`] holds both against the kinds of errors that there are.
 
+#[cfg(feature = "cli")]
+#[path = "errors/files.rs"]
+mod files;
+
+use lossjit::ir::parse;
 use lossjit::losses::*;
 use lossjit::{HybridBlock, Loss, View, ViewMut, Wanted, inputs};
 use ndarray::{Array1, Array2, Array3, array};
@@ -190,4 +196,142 @@ fn views() {
     assert_eq!(huge, format!("view: shape [{}, 2] has more elements than memory has room for", usize::MAX));
     let overlapping = ViewMut::with_strides(&mut memory, &[2, 3], &[1, 1]).unwrap_err().to_string();
     assert_eq!(overlapping, "view: strides [1, 1] put two elements of shape [2, 3] in one place");
+}
+
+#[test]
+fn lengths_and_labels_of_sequences() {
+    let pred = Array3::<f32>::zeros((2, 4, 3));
+    let label = array![[0i32, 1], [1, 0]];
+    let loss = CTCLoss::new();
+    assert_refused!(
+        loss, {pred: pred, label: label, pred_lengths: array![1i32, 5]}, ["pred"],
+        "pred_lengths: value 5 at [1] is out of range: 0 to 4"
+    );
+    assert_refused!(
+        loss, {pred: pred, label: label, label_lengths: array![-1i64, 1]}, ["pred"],
+        "label_lengths: value -1 at [0] is out of range: 0 to 2"
+    );
+    assert_refused!(
+        loss, {pred: pred, label: label, label_lengths: array![1f32, 0.5]}, NONE,
+        "label_lengths: value 0.5 at [1] is not a whole number"
+    );
+    assert_refused!(
+        loss, {pred: pred, label: array![[0i32, 1], [1, 2]]}, NONE,
+        "label: value 2 at [1, 1] is no label: there are 3 classes, and 2 is the blank"
+    );
+    assert_refused!(
+        loss.clone().blank(Blank::Class(3)), {pred: pred, label: label}, NONE,
+        "ctc: blank = 3: is out of range: 3 classes, 0 to 2"
+    );
+    assert_refused!(
+        loss, {pred: Array3::<f32>::zeros((2, 4, 0)), label: label}, NONE,
+        "pred: shape [2, 4, 0] has no classes, but the blank is one"
+    );
+}
+
+/// A declaration that makes no sense is told to who wrote it.
+#[test]
+fn declarations() {
+    struct Unknown;
+    impl Loss for Unknown {
+        fn name(&self) -> &str {
+            "unknown"
+        }
+
+        fn declare<'t>(&self, t: &'t lossjit::Tracer) -> lossjit::Result<lossjit::Expr<'t>> {
+            let [n, c] = t.axes(["n", "c"])?;
+            Ok(t.float("x", &[n])? * t.index(c).to_float())
+        }
+    }
+    let told = HybridBlock::new(Unknown).forward::<f32>(&inputs! { x: &Array1::<f32>::zeros(2) }).unwrap_err();
+    assert_eq!(told.to_string(), "unknown: axis c belongs to no input");
+    let graph = parse("graph g(x[n]: float, y[m]: float)\n%0[m]: float = read x @m\nout[m] = %0\n").unwrap();
+    let extents = [3, 4];
+    let layout = lossjit::nest::Layout::row_major(&graph, &extents);
+    let told = lossjit::nest::schedule(&graph, &extents, &layout).unwrap_err().to_string();
+    assert_eq!(told, "g: x is read along n, which has 3 elements, by m, which has 4");
+}
+
+#[test]
+fn graph_texts() {
+    let rows = [
+        ("", "graph text, line 1: empty"),
+        ("graph g", "graph text, line 1: expected `(`"),
+        ("graph g(x[n]: string)\n", "graph text, line 1: `string` is no kind; float, int and bool are"),
+        ("graph g(x[n]: float)\n", "graph text, line 1: no output"),
+        ("graph g(x[n]: float)\n%0[n]: float = read y @n\n", "graph text, line 2: `y` is no buffer and no number"),
+        ("graph g(x[n]: float)\n%0[n]: float = cube x\n", "graph text, line 2: `cube` is no op"),
+        (
+            "graph g(x[n]: float)\n%0: float = read x @n\n",
+            "graph text, line 2: %0 is stated as []: float, but is [n]: float",
+        ),
+        ("graph g(x[n]: float)\nout[n] = %3\n", "graph text, line 2: %3 is not known yet"),
+        ("graph g(x[n]: float)\nout[m] = 1.0\n", "graph text, line 2: axis m is unknown"),
+    ];
+    for (text, message) in rows {
+        assert_eq!(parse(text).unwrap_err().to_string(), message, "{text}");
+    }
+}
+
+/// What the machine lacks, and what the switch of levels does not know.
+#[test]
+#[cfg(feature = "cli")]
+fn machines() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lossjit"));
+    command.args(["check", "L2Loss", "--input", "pred=f32[2,3]", "--input", "label=f32[2,3]"]);
+    let output = command.env("LOSSJIT_LEVEL", "avx1024").output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr).trim(),
+        "error: this machine is not supported: LOSSJIT_LEVEL: unknown level `avx1024`; known are baseline, avx2, avx512, neon"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn memory() {
+    let one = [1f32];
+    let vast = || View::with_strides(&one, &[1 << 20, 1 << 33], &[0, 0]).unwrap();
+    let given = [("pred", vast()), ("label", vast())];
+    let told = |block: HybridBlock<L2Loss>| block.forward::<f32>(&given).unwrap_err().to_string();
+    assert_eq!(told(HybridBlock::new(L2Loss::new()).hybridize()), "l2: axis i is too long for f32");
+    assert_eq!(
+        told(HybridBlock::new(L2Loss::new())),
+        "pred: shape [1048576, 8589934592] needs more memory than there is"
+    );
+}
+
+/// The templates of messages in a source: what stands in `#[error("…")]`, cut at its holes.
+fn templates(source: &str) -> Vec<Vec<String>> {
+    let cut = |text: &str| -> Vec<String> {
+        let text = &text[..text.find("\")]").or(text.find("\", ")).expect("an end")];
+        text.split(['{', '}']).step_by(2).map(|s| s.replace("\\\"", "\"")).collect()
+    };
+    source.split("#[error(\"").skip(1).map(cut).collect()
+}
+
+/// Whether a text says what a template says, whatever is in its holes.
+fn is_of(text: &str, template: &[String]) -> bool {
+    let mut rest = text;
+    template.iter().all(|piece| match rest.find(piece.as_str()) {
+        Some(at) => {
+            rest = &rest[at + piece.len()..];
+            true
+        }
+        None => false,
+    })
+}
+
+#[test]
+fn every_kind_of_error_has_a_row() {
+    let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let rows = read("tests/errors.rs") + &read("tests/errors/files.rs");
+    let rows: Vec<&str> = rows.lines().filter(|l| l.contains('"')).collect();
+    let (core, files) = (templates(&read("src/error.rs")), templates(&read("src/cli/files/error.rs")));
+    assert!(core.len() > 15 && files.len() > 14, "{} and {}", core.len(), files.len());
+    // Faults of the compiler are not to be had by any call.
+    let ours = |template: &&Vec<String>| template[0] != "internal error in ";
+    for template in core.iter().chain(&files).filter(ours) {
+        let said = rows.iter().any(|row| is_of(&row.replace("\\\"", "\""), template));
+        assert!(said, "no row for {template:?}");
+    }
 }
