@@ -46,11 +46,21 @@ pub fn compile(nest: Nest, binding: Binding) -> Result<Kernel> {
     let size = context.compiled_code().map_or(0, |code| code.code_buffer().len());
     module.finalize_definitions().map_err(|e| fail(&e))?;
     let address = module.get_finalized_function(id);
-    perf::note(&symbol(&nest, &binding), address, size)?;
+    let name = symbol(&nest, &binding);
+    perf::note(&name, address, size)?;
     // SAFETY: the function was declared with the signature of `Entry` and lives as long as the module, which the
     // kernel owns.
     let entry = unsafe { std::mem::transmute::<*const u8, Entry>(address) };
-    Ok(Kernel { nest, binding, scratch, entry, constants, code: Code::new(module, size) })
+    Ok(Kernel {
+        nest,
+        binding,
+        scratch,
+        entry,
+        constants,
+        #[cfg(feature = "gdb")]
+        _registration: super::gdb::Registration::new(&name, address, size),
+        code: Code::new(module, size),
+    })
 }
 
 /// A kernel before its code is made.

@@ -36,6 +36,9 @@ pub struct Kernel {
     pub scratch: usize,
     pub(super) entry: Entry,
     pub(super) constants: Box<[u64]>,
+    /// Before the code: gdb forgets it first.
+    #[cfg(feature = "gdb")]
+    pub(super) _registration: super::gdb::Registration,
     pub(super) code: Code,
 }
 

@@ -9,6 +9,8 @@ mod constants;
 mod disassemble;
 mod emit;
 mod folds;
+#[cfg(any(feature = "gdb", test))]
+mod gdb;
 mod kernel;
 mod listing;
 mod memory;
