@@ -25,6 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Each dependency with the only places that may name it.
 const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("egg", &["simplify/", "ir/node.rs"]),
+    ("quanta", &["simplify/"]),
     ("cranelift_", &["jit/"]),
     ("rayon", &["runtime/"]),
     ("ndarray_npy", &["cli/"]),
