@@ -1,0 +1,18 @@
+//! What a call needs beyond its inputs and results is little, whatever the size: a row's worth for each thread.
+
+#[path = "../benches/cases/mod.rs"]
+mod cases;
+
+#[test]
+fn scratch_is_small() {
+    for case in cases::cases() {
+        let inputs = case.blank();
+        for (call, wanted) in case.wanted() {
+            let compiled = case.block().compile(&inputs.views(), &wanted).unwrap();
+            let scratch = compiled.kernel().scratch;
+            // SDML sums the second gradient over rows, in f64.
+            let summed = if case.entry.name == "SDMLLoss" { 8 * case.shape.iter().product::<usize>() } else { 0 };
+            assert!(scratch <= (1 << 20) + summed, "{} {call}: {scratch} bytes of scratch", case.name());
+        }
+    }
+}
