@@ -283,6 +283,34 @@ fn the_source_of_a_loss_is_taken_where_it_is_given() {
     assert!(report.origins.iter().all(|o| o.text.as_ref().unwrap().ends_with("// the line that is looked for")));
 }
 
+struct Deep;
+
+impl Loss for Deep {
+    fn name(&self) -> &str {
+        "deep"
+    }
+
+    fn declare<'t>(&self, t: &'t lossjit::Tracer) -> lossjit::Result<lossjit::Expr<'t>> {
+        let [n, c] = t.axes(["n", "c"])?;
+        let mut x = t.float("x", &[n, c])?;
+        for _ in 0..1500 {
+            x = x.tanh();
+        }
+        Ok(x.sum(c))
+    }
+}
+
+/// What recurses along a graph has the stack for it, whatever the caller's is.
+#[test]
+fn deep_graphs_are_reported_from_a_small_stack() {
+    let given = [f64("x", &[2, 3])];
+    let small = std::thread::Builder::new().stack_size(256 << 10);
+    let thread = small.spawn(move || report(&Deep, &given, &[])).unwrap();
+    let report = thread.join().unwrap();
+    assert!(report.listing(Stage::Nest).unwrap().nodes.len() > 1500);
+    assert_eq!((report.derivations.len(), report.unexplained), (1, None));
+}
+
 /// The lines of a graph's text are its origins. They unite where a rule fuses, and are no part of what graphs are.
 #[test]
 fn origins_of_a_text_are_its_lines() {

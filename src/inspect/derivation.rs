@@ -124,7 +124,7 @@ fn guards(rule: &Rule) -> Vec<String> {
 pub fn prove(stages: &Stages, written_out: &Graph) -> Result<Vec<Proof>> {
     if stages.reports.iter().any(|report| !report.saturated) {
         let problem = "the rules were ended by a limit, before they had said all: what they did cannot be proven again";
-        return Err(Error::internal("explain", problem));
+        return Err(Error::Declaration { loss: stages.joint.name.clone(), problem: problem.into() });
     }
     let (declared, loss) = only(&stages.trace)?;
     let mut terms = Builder::like(&stages.joint);

@@ -29,6 +29,10 @@ impl Report {
     /// # Errors
     /// None but faults of the compiler.
     pub fn of(compiled: &Compiled) -> Result<Self> {
+        pipeline::with_stack(&compiled.stages().grad, || Self::whole(compiled))
+    }
+
+    fn whole(compiled: &Compiled) -> Result<Self> {
         let kernel = compiled.kernel();
         let (nest, binding, stages) = (&kernel.nest, &kernel.binding, compiled.stages());
         let joint = &stages.joint;

@@ -84,7 +84,8 @@ const SHALLOW: usize = 500;
 /// Bytes of stack for a node, with room to spare. They are reserved, and taken only where the recursion goes.
 const FRAME: usize = 16 << 10;
 
-fn with_stack<R: Send>(graph: &Graph, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+/// Does work that recurses along a graph, on a stack that is deep enough.
+pub(crate) fn with_stack<R: Send>(graph: &Graph, work: impl FnOnce() -> Result<R> + Send) -> Result<R> {
     if graph.nodes.len() <= SHALLOW {
         return work();
     }
