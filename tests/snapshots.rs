@@ -4,6 +4,7 @@ use lossjit::jit::{Binding, clif};
 use lossjit::losses::*;
 use lossjit::nest::Layout;
 use lossjit::runtime::pipeline;
+use lossjit::vmath::{Level, level};
 use lossjit::{Dtype, Loss, Spec, Wanted};
 
 fn f32(name: &str, shape: &[usize]) -> Spec {
@@ -31,7 +32,10 @@ fn snapshot(name: &str, loss: &dyn Loss, inputs: &[Spec], wrt: &[&str]) {
     settings.set_snapshot_path(format!("{}/snapshots/{name}", env!("CARGO_MANIFEST_DIR")));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.bind(|| texts.iter().for_each(|(stage, text)| insta::assert_snapshot!(*stage, text)));
+    // Before AVX, lanes are loaded apart from what uses them.
+    let pinned = |stage: &str| stage != "clif" || level() != Ok(Level::Baseline);
+    let texts = texts.iter().filter(|(stage, _)| pinned(stage));
+    settings.bind(|| texts.for_each(|(stage, text)| insta::assert_snapshot!(*stage, text)));
 }
 
 #[test]
