@@ -114,6 +114,28 @@ fn long_sequences() {
     }
 }
 
+/// Logits that plain f64 cannot multiply, in every step or now and then, and classes that are impossible at some steps.
+#[test]
+fn steep_and_masked() {
+    let mut random = fastrand::Rng::with_seed(8);
+    for case in 0..120 {
+        let (steps, classes, labels) = (random.usize(1..60), random.usize(2..9), random.usize(0..12));
+        let usual = [2.0, 40.0, 500.0][case % 3];
+        let mut sequence = Sequence::new(&mut random, steps, classes, labels, usual);
+        for logit in &mut sequence.logits {
+            match random.u8(0..30) {
+                0 => *logit = f64::NEG_INFINITY,
+                1 | 2 => *logit = -500.0,
+                3 => *logit = 500.0,
+                _ => (),
+            }
+        }
+        // A row of −∞ only has no softmax.
+        sequence.logits.column_mut(0).mapv_inplace(|x| x.max(-500.0));
+        assert_close(judge(sequence), &format!("case {case}: {steps} steps, {classes} classes, {labels} labels"));
+    }
+}
+
 /// What cannot be otherwise costs nothing, to the bit.
 #[test]
 fn certain_paths() {

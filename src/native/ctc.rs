@@ -1,23 +1,30 @@
 //! CTC of one sequence: the forward-backward recursion of Graves et al., "Connectionist Temporal Classification", ICML
 //! 2006, over the label with a blank before, between and behind its entries.
 //!
-//! The recursion runs over probabilities, not their logarithms: no exponential in its inner loop. Each number has an
-//! exponent of its own (`loops.rs`), so none underflows, however long the sequence or unlikely the label.
+//! The recursion runs over probabilities, not their logarithms: no exponential in its inner loop. There are two, with
+//! equal results: `scaled.rs` computes in plain f64 with shared exponents, and gives up where a number would leave them;
+//! `exact.rs` then does the sequence with an exponent for each number, at several times the cost.
 //!
-//! Of the forward variables every √T-th row is kept, and those between are computed again on the way back: the scratch
+//! Of long sequences every √T-th forward row is kept, and those between are computed again on the way back: the scratch
 //! of a thousand steps fits the second-level cache. The gradient is written row by row as the softmax, while the row of
 //! logits is in the first-level cache; the way back then replaces the few classes that occur in the label.
 
 mod arena;
-mod lattice;
-mod loops;
+mod exact;
+mod levels;
 mod rows;
+mod scaled;
+#[cfg(test)]
+mod tests;
+mod word;
 
 use crate::ir::Dtype;
 use arena::Arena;
-use lattice::{Lattice, State};
-use loops::Loops;
+use exact::Exact;
 use rows::{Plane, Softmax};
+use scaled::{BATCH, GivenUp, Scaled};
+use std::f64::consts::LN_2;
+use word::Word;
 
 /// What calls have in common: dtypes, extents, and strides in elements.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,14 +43,12 @@ pub struct Ctc {
 }
 
 /// What one call is about.
-struct Sequence<'a> {
+struct Sequence {
     logits: Plane,
     /// Where it goes and what it is multiplied with.
     gradient: Option<(Plane, f64)>,
     steps: usize,
     classes: usize,
-    word: &'a [u64],
-    blank: usize,
 }
 
 /// Something in the data that makes no sense.
@@ -53,9 +58,13 @@ impl Ctc {
     /// Bytes of scratch that a call needs.
     pub fn scratch(&self, gradient: bool) -> usize {
         let mut arena = Arena::counting();
-        arena.take::<u64>(self.labels);
-        Scratch::new(&mut arena, self, gradient);
-        arena.used()
+        Common::new(&mut arena, self, gradient);
+        let mut rest = arena.rest();
+        Scaled::new(&mut rest, self.steps, self.labels, gradient);
+        let scaled = rest.used();
+        let mut rest = arena.rest();
+        Exact::new(&mut rest, self.steps, self.labels, gradient);
+        scaled.max(rest.used())
     }
 
     /// The loss of a sequence; with `gradient` not null also head · (softmax − posterior), and 0 for steps that do not
@@ -86,22 +95,16 @@ impl Ctc {
         let gradient = (!gradient.is_null()).then_some(Plane { start: gradient, strides: self.gradient, double });
         // SAFETY: the caller's promise about the scratch.
         let mut arena = unsafe { Arena::new(scratch, self.scratch(gradient.is_some())) };
-        let word = arena.take::<u64>(self.labels);
+        let Common { entries, mut word, mut softmax } = Common::new(&mut arena, self, gradient.is_some());
         // SAFETY: the caller's promise about the label.
-        let read = unsafe { self.read(label, pred_length, label_length, blank, word) };
+        let read = unsafe { self.read(label, pred_length, label_length, blank, entries) };
         let (result, status) = match read {
             Ok((steps, labels)) => {
-                let mut scratch = Scratch::new(&mut arena, self, gradient.is_some());
-                let sequence = Sequence {
-                    logits,
-                    gradient: gradient.map(|plane| (plane, head)),
-                    steps,
-                    classes: self.classes,
-                    word: &word[..labels],
-                    blank: blank as usize,
-                };
+                word.spell(&entries[..labels], blank as usize);
+                let gradient = gradient.map(|plane| (plane, head));
+                let sequence = Sequence { logits, gradient, steps, classes: self.classes };
                 // SAFETY: the caller's promise about logits and gradient; `read` has checked lengths and classes.
-                (unsafe { sequence.run(&mut scratch) }, (steps, 0))
+                (unsafe { sequence.run(self, &word, &mut softmax, &mut arena) }, (steps, 0))
             }
             Err(Fault) => (f64::NAN, (0, 1)),
         };
@@ -125,13 +128,13 @@ impl Ctc {
         pred_length: i64,
         label_length: i64,
         blank: i64,
-        word: &mut [u64],
+        entries: &mut [u64],
     ) -> Result<(usize, usize), Fault> {
         let within = |length: i64, most: usize| usize::try_from(length).ok().filter(|&n| n <= most).ok_or(Fault);
         let steps = within(pred_length, self.steps)?;
         let most = if label_length == -1 { self.labels } else { within(label_length, self.labels)? };
         within(blank, self.classes.checked_sub(1).ok_or(Fault)?)?;
-        for (place, entry) in word[..most].iter_mut().enumerate() {
+        for (place, entry) in entries[..most].iter_mut().enumerate() {
             // SAFETY: the caller's promise; place < labels.
             let value = unsafe { self.label_at(label, place) }?;
             if value == -1 && label_length == -1 {
@@ -164,134 +167,111 @@ impl Ctc {
     }
 }
 
-/// Working memory of one call.
-struct Scratch<'a> {
+/// Working memory that both recursions use.
+struct Common<'a> {
+    entries: &'a mut [u64],
+    word: Word<'a>,
     softmax: Softmax<'a>,
-    lattice: Lattice<'a>,
-    /// Forward rows: all of one segment, or the last two.
-    rows: State<'a>,
-    /// The first forward row of each segment.
-    starts: State<'a>,
-    /// Two rows of the way back, and one between them.
-    back: State<'a>,
-    segment: usize,
 }
 
-/// Forward rows that are kept whole, up to so many numbers; of more, every √T-th.
-const KEPT: usize = 1 << 14;
-
-impl<'a> Scratch<'a> {
+impl<'a> Common<'a> {
     fn new(arena: &mut Arena<'a>, call: &Ctc, gradient: bool) -> Self {
-        let (steps, labels) = (call.steps, call.labels);
         let is_strided = call.logits[1] != 1 || gradient && call.gradient[1] != 1;
-        let strided = if is_strided { call.classes } else { 0 };
-        let states = 2 * (labels + 1);
-        let segment = match steps.max(1) {
-            _ if !gradient => 2,
-            steps if steps.saturating_mul(states) <= KEPT => steps,
-            steps => (1 + steps.isqrt()).min(steps),
-        };
-        let segments = if gradient { steps.div_ceil(segment).max(1) } else { 0 };
         Self {
-            softmax: Softmax::new(arena, steps, strided),
-            lattice: Lattice::new(arena, labels),
-            rows: State::new(arena, labels, segment),
-            starts: State::new(arena, labels, segments),
-            back: State::new(arena, labels, if gradient { 3 } else { 0 }),
-            segment,
+            entries: arena.take(call.labels),
+            word: Word::new(arena, call.labels),
+            softmax: Softmax::new(arena, call.steps, if is_strided { call.classes } else { 0 }),
         }
     }
 }
 
-impl Sequence<'_> {
-    /// # Safety
-    /// Logits and gradient are valid below `steps` and `classes`; every label and the blank is a class.
-    unsafe fn run(&self, scratch: &mut Scratch) -> f64 {
-        scratch.lattice.spell(self.word, self.blank);
-        // SAFETY: the caller's promise.
-        let finite = unsafe { scratch.softmax.rows(self.logits, self.gradient, self.steps, self.classes) };
-        // SAFETY: as above.
-        let (mantissa, exponent) = unsafe { self.forward(scratch) };
-        let impossible = mantissa == 0.0;
-        let loss = match () {
-            () if !finite || mantissa.is_nan() => f64::NAN,
-            () if impossible => f64::INFINITY,
-            () => (-(mantissa.ln() + exponent as f64 * std::f64::consts::LN_2)).max(0.0) + 0.0,
-        };
-        if let Some((plane, head)) = self.gradient {
-            if loss.is_finite() {
-                // SAFETY: as above.
-                unsafe { self.backward(scratch, plane, head, (mantissa, exponent)) };
-            } else {
-                let everywhere = if loss.is_nan() { f64::NAN } else { 0.0 };
-                // SAFETY: as above.
-                unsafe { plane.fill(0..self.steps, self.classes, everywhere) };
-            }
-        }
-        loss
-    }
-
-    /// The forward variables; the probability of the label.
+impl Sequence {
+    /// The loss, and the gradient of steps that count.
     ///
     /// # Safety
-    /// As for [`run`](Self::run).
-    unsafe fn forward(&self, scratch: &mut Scratch) -> (f64, i64) {
-        let Scratch { softmax, lattice, rows, starts, segment, .. } = scratch;
-        let loops = Loops::of_this_machine();
+    /// Logits and gradient are valid below `steps` and `classes`; every label and the blank is a class. The arena has
+    /// what [`Ctc::scratch`] counts.
+    unsafe fn run(&self, call: &Ctc, word: &Word, softmax: &mut Softmax, arena: &mut Arena) -> f64 {
         if self.steps == 0 {
-            return if self.word.is_empty() { (1.0, 0) } else { (0.0, 0) };
+            return if word.count == 0 { 0.0 } else { f64::INFINITY };
         }
-        for t in 0..self.steps {
-            // SAFETY: the caller's promise; t < steps.
-            unsafe { softmax.emissions(self.logits, t, lattice) };
-            let place = t % *segment;
-            if t == 0 {
-                rows.begin(lattice);
-            } else {
-                let from = if place == 0 { *segment - 1 } else { place - 1 };
-                rows.forward(&loops, lattice, from, place, t);
-            }
-            if place == 0 && starts.rows() > 0 {
-                starts.copy_row(t / *segment, rows, place);
-            }
+        let gradient = self.gradient.is_some();
+        let mut scaled = Scaled::new(&mut arena.rest(), call.steps, call.labels, gradient);
+        // SAFETY: the caller's promise.
+        if let Ok(loss) = unsafe { self.scaled(word, softmax, &mut scaled) } {
+            return loss;
         }
-        rows.total(lattice, (self.steps - 1) % *segment)
+        let mut exact = Exact::new(&mut arena.rest(), call.steps, call.labels, gradient);
+        // SAFETY: the caller's promise; the softmax is finished, and finite.
+        unsafe { self.exact(word, softmax, &mut exact) }
     }
 
-    /// The backward variables, and with them the gradient at the classes of the label.
+    /// By the recursion in plain f64, and the rows of the softmax on the way, which are finished in any case.
     ///
     /// # Safety
     /// As for [`run`](Self::run).
-    unsafe fn backward(&self, scratch: &mut Scratch, plane: Plane, head: f64, total: (f64, i64)) {
-        let Scratch { softmax, lattice, rows, starts, back, segment } = scratch;
-        let loops = Loops::of_this_machine();
-        let (mut now, mut next) = (0, 1);
-        for t in (0..self.steps).rev() {
-            let place = t % *segment;
-            let first = t - place;
-            // The lattice has the emissions of the step before.
-            if t + 1 == self.steps {
-                back.end(lattice, now);
-            } else {
-                back.backward(&loops, lattice, next, now, t);
-            }
-            // Of the last segment the rows are still there.
-            if t + 1 < self.steps && place + 1 == *segment {
-                rows.copy_row(0, starts, first / *segment);
-                for t in first + 1..first + *segment {
-                    // SAFETY: the caller's promise; t < steps.
-                    unsafe { softmax.emissions(self.logits, t, lattice) };
-                    rows.forward(&loops, lattice, t - first - 1, t - first, t);
+    unsafe fn scaled(&self, word: &Word, softmax: &mut Softmax, scaled: &mut Scaled) -> Result<f64, GivenUp> {
+        scaled.spell(word);
+        let mut going = Ok(());
+        for first in (0..self.steps).step_by(BATCH) {
+            let batch = first..self.steps.min(first + BATCH);
+            for t in batch.clone() {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let top = softmax.row(self.logits, self.gradient, t, self.classes);
+                    scaled.emissions.take(self.logits, word, t, top);
                 }
             }
-            // SAFETY: as above.
-            unsafe { softmax.emissions(self.logits, t, lattice) };
-            lattice.weigh(&loops, rows, place, back, now, total);
-            for (class, slope) in lattice.slopes() {
-                // SAFETY: as above; the class is one.
-                unsafe { plane.write(t, class, head * slope) };
+            if going.is_ok() {
+                scaled.emissions.make(batch.clone());
+                going = batch.into_iter().try_for_each(|t| scaled.forward(word, t));
             }
-            (now, next) = (next, now);
         }
+        if !softmax.finish(self.steps) {
+            // SAFETY: as above.
+            return Ok(unsafe { self.without(f64::NAN) });
+        }
+        going?;
+        let (mantissa, exponent) = scaled.total(word, self.steps);
+        let loss = softmax.log_sums(self.steps) - (mantissa.ln() + f64::from(exponent) * LN_2);
+        if mantissa == 0.0 || loss == f64::INFINITY {
+            // SAFETY: as above.
+            return Ok(unsafe { self.without(f64::INFINITY) });
+        }
+        if let Some(gradient) = self.gradient {
+            // SAFETY: as above.
+            unsafe { scaled.backward(softmax, word, gradient, (mantissa, exponent), self.steps) }?;
+        }
+        Ok(loss.max(0.0) + 0.0)
+    }
+
+    /// By the recursion with an exponent for each number.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run); the softmax is finished, and finite.
+    unsafe fn exact(&self, word: &Word, softmax: &Softmax, exact: &mut Exact) -> f64 {
+        // SAFETY: the caller's promise.
+        let (mantissa, exponent) = unsafe { exact.forward(self, softmax, word) };
+        if mantissa == 0.0 {
+            // SAFETY: as above.
+            return unsafe { self.without(f64::INFINITY) };
+        }
+        if let Some(gradient) = self.gradient {
+            // SAFETY: as above.
+            unsafe { exact.backward(self, softmax, word, gradient, (mantissa, exponent)) };
+        }
+        (-(mantissa.ln() + exponent as f64 * LN_2)).max(0.0) + 0.0
+    }
+
+    /// A loss without a gradient: NaN where it is NaN itself, else 0.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run).
+    unsafe fn without(&self, loss: f64) -> f64 {
+        if let Some((plane, _)) = self.gradient {
+            // SAFETY: the caller's promise.
+            unsafe { plane.fill(0..self.steps, self.classes, if loss.is_nan() { f64::NAN } else { 0.0 }) };
+        }
+        loss
     }
 }

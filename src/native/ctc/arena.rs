@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 /// Numbers that any bytes are.
 pub(super) trait Plain: Copy {}
 impl Plain for f64 {}
+impl Plain for i32 {}
 impl Plain for i64 {}
 impl Plain for u64 {}
 
@@ -29,7 +30,12 @@ impl<'a> Arena<'a> {
         Self { start: std::ptr::null_mut(), size: 0, used: 0, memory: PhantomData }
     }
 
-    /// Bytes handed out so far.
+    /// What is not handed out yet, for a while.
+    pub(super) fn rest(&mut self) -> Arena<'_> {
+        Arena { start: self.start, size: self.size, used: self.used, memory: PhantomData }
+    }
+
+    /// Bytes handed out so far, and those before them.
     pub(super) fn used(&self) -> usize {
         self.used
     }

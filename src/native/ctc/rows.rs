@@ -1,9 +1,9 @@
-//! Rows of logits: their softmax, written as the gradient while they are in the cache, and the probabilities of single
-//! classes.
+//! Rows of logits: their softmax, written as the gradient while they are in the cache, and single classes of theirs.
+
+#![allow(clippy::needless_range_loop)] // several arrays go by one index
 
 use super::arena::Arena;
-use super::lattice::Lattice;
-use super::loops::Loops;
+use super::levels::at_every_level;
 use crate::vmath::{self, Function};
 use std::ops::Range;
 
@@ -33,15 +33,36 @@ impl Plane {
         }
     }
 
+    /// Some classes of a step, less `top`.
+    ///
     /// # Safety
-    /// The element is valid for writes.
-    pub(super) unsafe fn write(&self, step: usize, class: usize, value: f64) {
+    /// Their elements are valid for reads.
+    pub(super) unsafe fn gather(&self, step: usize, classes: &[u64], top: f64, to: &mut [f64]) {
+        let pairs = to.iter_mut().zip(classes);
         // SAFETY: the caller's promise.
         unsafe {
             if self.double {
-                self.at::<f64>(step, class).write(value);
+                pairs.for_each(|(x, &class)| *x = self.at::<f64>(step, class as usize).read() - top);
             } else {
-                self.at::<f32>(step, class).write(value as f32);
+                pairs.for_each(|(x, &class)| *x = f64::from(self.at::<f32>(step, class as usize).read()) - top);
+            }
+        }
+    }
+
+    /// Writes some classes of a step.
+    ///
+    /// # Safety
+    /// Their elements are valid for writes.
+    pub(super) unsafe fn scatter(&self, step: usize, classes: &[u64], values: &[f64]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.double {
+                values.iter().zip(classes).for_each(|(&x, &class)| self.at::<f64>(step, class as usize).write(x));
+            } else {
+                values
+                    .iter()
+                    .zip(classes)
+                    .for_each(|(&x, &class)| self.at::<f32>(step, class as usize).write(x as f32));
             }
         }
     }
@@ -52,15 +73,22 @@ impl Plane {
         for step in steps {
             for class in 0..classes {
                 // SAFETY: the caller's promise.
-                unsafe { self.write(step, class, value) };
+                unsafe {
+                    if self.double {
+                        self.at::<f64>(step, class).write(value);
+                    } else {
+                        self.at::<f32>(step, class).write(value as f32);
+                    }
+                }
             }
         }
     }
 }
 
-/// The normalisers of every step: the largest logit, and the logarithm of the sum of exponentials from there.
+/// The normalisers of every step: the largest logit, the sum of exponentials from there, and its logarithm.
 pub(super) struct Softmax<'a> {
     top: &'a mut [f64],
+    sum: &'a mut [f64],
     log_sum: &'a mut [f64],
     /// One row of logits and one of the gradient, where theirs do not lie along memory.
     logits: &'a mut [f64],
@@ -72,43 +100,66 @@ impl<'a> Softmax<'a> {
     pub(super) fn new(arena: &mut Arena<'a>, steps: usize, strided: usize) -> Self {
         Self {
             top: arena.take(steps),
+            sum: arena.take(steps),
             log_sum: arena.take(steps),
             logits: arena.take(strided),
             gradient: arena.take(strided),
         }
     }
 
-    /// Normalisers of all rows, and head · softmax as their gradient. Whether every row has a softmax: none with NaN or
-    /// +∞, or with −∞ only.
+    /// The sum of one row; with `gradient` also head · softmax, written there. The largest logit.
     ///
     /// # Safety
-    /// Both planes are valid below `steps` and `classes`.
-    pub(super) unsafe fn rows(
+    /// Both planes are valid at the step and below `classes`.
+    pub(super) unsafe fn row(
         &mut self,
         logits: Plane,
         gradient: Option<(Plane, f64)>,
-        steps: usize,
+        step: usize,
         classes: usize,
-    ) -> bool {
-        let mut all = true;
-        for step in 0..steps {
-            // SAFETY: the caller's promise.
-            let sum = unsafe {
-                if logits.double {
-                    self.row::<f64>(logits, gradient, step, classes)
-                } else {
-                    self.row::<f32>(logits, gradient, step, classes)
-                }
-            };
-            all &= sum.is_finite();
-            self.log_sum[step] = sum.ln();
-        }
-        all
+    ) -> f64 {
+        // SAFETY: the caller's promise.
+        self.sum[step] = unsafe {
+            if logits.double {
+                self.row_of::<f64>(logits, gradient, step, classes)
+            } else {
+                self.row_of::<f32>(logits, gradient, step, classes)
+            }
+        };
+        self.top[step]
+    }
+
+    /// Makes logarithms of the sums of all rows. Whether every row has a softmax: none with NaN or +∞, or with −∞ only.
+    pub(super) fn finish(&mut self, steps: usize) -> bool {
+        let sums = &self.sum[..steps];
+        let log_sums = &mut self.log_sum[..steps];
+        log_sums.copy_from_slice(sums);
+        map(Function::Log, log_sums);
+        sums.iter().all(|sum| sum.is_finite())
+    }
+
+    /// The sum of e^(logit − the largest) of a step.
+    pub(super) fn sum(&self, step: usize) -> f64 {
+        self.sum[step]
+    }
+
+    /// The sum over steps of the logarithms of these sums.
+    pub(super) fn log_sums(&self, steps: usize) -> f64 {
+        self.log_sum[..steps].iter().sum()
+    }
+
+    /// The logarithm of the probability of a class.
+    ///
+    /// # Safety
+    /// The plane is valid there; the row is finished.
+    pub(super) unsafe fn log_p(&self, logits: Plane, step: usize, class: usize) -> f64 {
+        // SAFETY: the caller's promise.
+        (unsafe { logits.read(step, class) } - self.top[step]) - self.log_sum[step]
     }
 
     /// # Safety
-    /// As for [`rows`](Self::rows); `T` is what the planes hold.
-    unsafe fn row<T: Row>(
+    /// As for [`row`](Self::row); `T` is what the planes hold.
+    unsafe fn row_of<T: Row>(
         &mut self,
         logits: Plane,
         gradient: Option<(Plane, f64)>,
@@ -146,25 +197,21 @@ impl<'a> Softmax<'a> {
         }
         sum
     }
-
-    /// Gives the lattice the probabilities of a step.
-    ///
-    /// # Safety
-    /// The plane is valid at the step, whose normalisers are known.
-    pub(super) unsafe fn emissions(&self, logits: Plane, step: usize, lattice: &mut Lattice) {
-        let (top, log_sum) = (self.top[step], self.log_sum[step]);
-        // SAFETY: the caller's promise.
-        let log_p = |class: usize| (unsafe { logits.read(step, class) } - top) - log_sum;
-        lattice.emit(exp_map, log_p);
-    }
 }
 
 /// e^x in place.
-fn exp_map(x: &mut [f64]) {
-    let exp = vmath::entry::<f64>(Function::Exp).expect("a kernel is compiled for a level that is there");
-    // SAFETY: one slice, read and written in place.
-    unsafe { (exp.map)(x.as_ptr(), x.as_mut_ptr(), x.len(), 1.0, -0.0) };
+pub(super) fn exp_in_place(x: &mut [f64]) {
+    map(Function::Exp, x);
 }
+
+/// f(x) in place.
+fn map(f: Function, x: &mut [f64]) {
+    let entry = vmath::entry::<f64>(f).expect(LEVEL);
+    // SAFETY: one slice, read and written in place.
+    unsafe { (entry.map)(x.as_ptr(), x.as_mut_ptr(), x.len(), 1.0, -0.0) };
+}
+
+const LEVEL: &str = "a kernel is compiled for a level that is there";
 
 /// f32 or f64.
 trait Row: Copy {
@@ -194,7 +241,7 @@ macro_rules! row {
             }
 
             unsafe fn exp_sum(x: *const Self, y: *mut Self, count: usize, top: Self) -> f64 {
-                let exp = vmath::entry::<$real>(Function::Exp).expect("a kernel is compiled for a level that is there");
+                let exp = vmath::entry::<$real>(Function::Exp).expect(LEVEL);
                 let form = if y.is_null() { exp.sum } else { exp.map_sum };
                 // SAFETY: the caller's promise.
                 unsafe { form(x, y, count, 1.0, -top) }
@@ -204,3 +251,64 @@ macro_rules! row {
 }
 row!(f32, top_f32, scale_f32);
 row!(f64, top_f64, scale_f64);
+
+const LANES: usize = 32;
+
+macro_rules! row_loops {
+    ($top:ident, $scale:ident, $real:ident) => {
+        /// The largest; NaN counts as nothing.
+        #[inline(always)]
+        fn $top(x: &[$real]) -> $real {
+            #[inline(always)]
+            fn join(lanes: &mut [$real; LANES], block: &[$real; LANES]) {
+                for lane in 0..LANES {
+                    lanes[lane] = if block[lane] > lanes[lane] { block[lane] } else { lanes[lane] };
+                }
+            }
+            let mut lanes = [$real::NEG_INFINITY; LANES];
+            let (blocks, rest) = x.as_chunks::<LANES>();
+            blocks.iter().for_each(|block| join(&mut lanes, block));
+            match x.last_chunk::<LANES>() {
+                _ if rest.is_empty() => (),
+                // It overlaps the block before it, which does not matter to a maximum.
+                Some(last) => join(&mut lanes, last),
+                None => {
+                    let mut last = [$real::NEG_INFINITY; LANES];
+                    last[..rest.len()].copy_from_slice(rest);
+                    join(&mut lanes, &last);
+                }
+            }
+            let mut width = LANES / 2;
+            while width > 0 {
+                for lane in 0..width {
+                    let other = lanes[lane + width];
+                    lanes[lane] = if other > lanes[lane] { other } else { lanes[lane] };
+                }
+                width /= 2;
+            }
+            lanes[0]
+        }
+
+        #[inline(always)]
+        fn $scale(x: &mut [$real], factor: $real) {
+            const SMALL: usize = LANES / 2;
+            let (blocks, rest) = x.as_chunks_mut::<SMALL>();
+            for block in blocks {
+                for lane in 0..SMALL {
+                    block[lane] *= factor;
+                }
+            }
+            rest.iter_mut().for_each(|x| *x *= factor);
+        }
+    };
+}
+row_loops!(top_f32, scale_f32, f32);
+row_loops!(top_f64, scale_f64, f64);
+
+at_every_level! {
+    Loops uses {}
+    top_f32(x: &[f32]) -> f32;
+    top_f64(x: &[f64]) -> f64;
+    scale_f32(x: &mut [f32], factor: f32);
+    scale_f64(x: &mut [f64], factor: f64);
+}

@@ -1,17 +1,14 @@
 //! The lattice of states: label entries with a blank before, between and behind them; and rows of it in time.
 
-use super::arena::Arena;
+use super::super::arena::Arena;
+use super::super::rows::exp_in_place;
+use super::super::word::Word;
 use super::loops::{LOW, Loops, NEVER, NORMAL, Wide, WideMut, pow2, split, sum2};
 
 /// What is emitted at one step, and which states follow which.
 pub(super) struct Lattice<'a> {
     /// Entries of the label.
     count: usize,
-    /// Different classes: the blank, then those of the label.
-    classes: &'a mut [u64],
-    different: usize,
-    /// By entry: the place of its class among the different ones.
-    place: &'a mut [u64],
     /// By entry: 0 where the blank before it may be skipped, else [`NEVER`].
     skip: &'a mut [i64],
     /// By different class: its probability, and the posterior of its states.
@@ -29,9 +26,6 @@ impl<'a> Lattice<'a> {
         let width = labels + 1;
         Self {
             count: 0,
-            classes: arena.take(width),
-            different: 0,
-            place: arena.take(width),
             skip: arena.take(width),
             class_m: arena.take(width),
             class_e: arena.take(width),
@@ -42,39 +36,32 @@ impl<'a> Lattice<'a> {
         }
     }
 
-    /// Takes the entries of a label.
-    pub(super) fn spell(&mut self, word: &[u64], blank: usize) {
-        self.count = word.len();
-        self.classes[0] = blank as u64;
-        self.different = 1;
-        for (entry, &class) in word.iter().enumerate() {
-            let known = self.classes[..self.different].iter().position(|&c| c == class);
-            let place = known.unwrap_or(self.different);
-            self.classes[place] = class;
-            self.different = self.different.max(place + 1);
-            self.place[entry] = place as u64;
-            self.skip[entry] = if entry > 0 && word[entry - 1] != class { 0 } else { NEVER };
+    /// Begins a sequence.
+    pub(super) fn spell(&mut self, word: &Word) {
+        self.count = word.count;
+        for (entry, skips) in word.skips().enumerate() {
+            self.skip[entry] = if skips { 0 } else { NEVER };
         }
         self.skip[self.count] = NEVER;
     }
 
     /// Takes the emissions of a step: by different class, what `log_p` says of it.
-    pub(super) fn emit(&mut self, exp: impl Fn(&mut [f64]), log_p: impl Fn(usize) -> f64) {
+    pub(super) fn emit(&mut self, word: &Word, log_p: impl Fn(usize) -> f64) {
         // ln 2 in two parts: the product of the first with a whole number of 20 bits is exact.
         const LN_2_HIGH: f64 = 0.693_147_180_369_123_8;
         const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
-        for place in 0..self.different {
-            let log_p = log_p(self.classes[place] as usize);
+        for (place, &class) in word.classes().iter().enumerate() {
+            let log_p = log_p(class as usize);
             // A NaN is taken for possible, and stays one.
             let possible = !matches!(log_p.partial_cmp(&IMPOSSIBLE), Some(std::cmp::Ordering::Less));
-            let power = floor(log_p * std::f64::consts::LOG2_E);
+            let power = if possible { floor(log_p * std::f64::consts::LOG2_E) } else { 0 };
             let rest = (log_p - power as f64 * LN_2_HIGH) - power as f64 * LN_2_LOW;
             self.class_m[place] = if possible { rest } else { f64::NEG_INFINITY };
             self.class_e[place] = if possible { power } else { LOW };
         }
-        exp(&mut self.class_m[..self.different]);
-        for entry in 0..self.count {
-            let place = self.place[entry] as usize;
+        exp_in_place(&mut self.class_m[..word.classes().len()]);
+        for (entry, &place) in word.places().iter().enumerate() {
+            let place = place as usize;
             self.entry_m[entry] = self.class_m[place];
             self.entry_e[entry] = self.class_e[place];
         }
@@ -92,13 +79,14 @@ impl<'a> Lattice<'a> {
     pub(super) fn weigh(
         &mut self,
         loops: &Loops,
+        word: &Word,
         forward: &State,
         at: usize,
         back: &State,
         now: usize,
         total: (f64, i64),
     ) {
-        self.posterior[..self.different].fill(0.0);
+        self.posterior[..word.classes().len()].fill(0.0);
         let ratios = &mut self.ratios[..=self.count];
         loops.ratios(ratios, forward.blanks(at), back.blanks(now), total);
         self.posterior[0] = ratios.iter().sum();
@@ -106,17 +94,17 @@ impl<'a> Lattice<'a> {
         let forward = forward.entries(at);
         let shifted = Wide { m: &forward.m[1..], e: &forward.e[1..] };
         loops.ratios(ratios, shifted, back.entries(now), total);
-        for (entry, ratio) in ratios.iter().enumerate() {
-            self.posterior[self.place[entry] as usize] += ratio;
+        for (ratio, &place) in ratios.iter().zip(word.places()) {
+            self.posterior[place as usize] += ratio;
         }
     }
 
-    /// Of every different class: softmax − posterior.
-    pub(super) fn slopes(&self) -> impl Iterator<Item = (usize, f64)> {
-        (0..self.different).map(|place| {
-            let softmax = self.class_m[place] * pow2(self.class_e[place]);
-            (self.classes[place] as usize, softmax - self.posterior[place])
-        })
+    /// Of every different class: head · (softmax − posterior).
+    pub(super) fn slopes(&mut self, head: f64) -> &[f64] {
+        for ((slope, &m), &e) in self.posterior.iter_mut().zip(&*self.class_m).zip(&*self.class_e) {
+            *slope = head * (m * pow2(e) - *slope);
+        }
+        self.posterior
     }
 }
 

@@ -1,12 +1,11 @@
-//! The inner loops, compiled for each vector level. They have the same bits at every level: nothing is contracted, and
-//! sums run over a fixed number of lanes.
+//! The inner loops of rows whose numbers have an exponent each.
 //!
 //! A number of the recursion is `mantissa · 2^exponent` in two arrays. A mantissa is 0, or at least about 1; it grows by
 //! less than a factor of 16 a step, and is brought back below 2 every [`NORMAL`] steps.
 
 #![allow(clippy::needless_range_loop)] // several arrays go by one index
 
-use crate::vmath::{Level, level};
+use super::super::levels::at_every_level;
 
 /// The exponent of 0: below that of every number, however many are multiplied.
 pub(super) const LOW: i64 = -(1 << 40);
@@ -144,92 +143,12 @@ fn ratios(w: &mut [f64], a: Wide, b: Wide, total: (f64, i64)) {
     }
 }
 
-const LANES: usize = 32;
-
-macro_rules! row_loops {
-    ($top:ident, $scale:ident, $real:ident) => {
-        /// The largest; NaN counts as nothing.
-        #[inline(always)]
-        fn $top(x: &[$real]) -> $real {
-            let mut lanes = [$real::NEG_INFINITY; LANES];
-            let mut blocks = x.chunks_exact(LANES);
-            for block in &mut blocks {
-                for (lane, &x) in lanes.iter_mut().zip(block) {
-                    *lane = if x > *lane { x } else { *lane };
-                }
-            }
-            let rest = blocks.remainder().iter();
-            lanes.iter().chain(rest).fold($real::NEG_INFINITY, |top, &x| if x > top { x } else { top })
-        }
-
-        #[inline(always)]
-        fn $scale(x: &mut [$real], factor: $real) {
-            x.iter_mut().for_each(|x| *x *= factor);
-        }
-    };
-}
-row_loops!(top_f32, scale_f32, f32);
-row_loops!(top_f64, scale_f64, f64);
-
-macro_rules! loops {
-    ($($(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty),*) $(-> $result:ty)?;)*) => {
-        /// The loops of one level.
-        pub(super) struct Loops {
-            level: Level,
-        }
-
-        impl Loops {
-            $($(#[$doc])*
-            pub(super) fn $name(&self, $($arg: $ty),*) $(-> $result)? {
-                match self.level {
-                    // SAFETY: `level` is one that this machine has.
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => unsafe { avx512::$name($($arg),*) },
-                    // SAFETY: as above.
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx2Fma => unsafe { avx2::$name($($arg),*) },
-                    _ => $name($($arg),*),
-                }
-            })*
-        }
-
-        #[cfg(target_arch = "x86_64")]
-        mod avx2 {
-            use super::{Wide, WideMut};
-            $(#[target_feature(enable = "avx2,fma")]
-            pub(super) fn $name($($arg: $ty),*) $(-> $result)? {
-                super::$name($($arg),*)
-            })*
-        }
-
-        #[cfg(target_arch = "x86_64")]
-        mod avx512 {
-            use super::{Wide, WideMut};
-            $(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-            pub(super) fn $name($($arg: $ty),*) $(-> $result)? {
-                super::$name($($arg),*)
-            })*
-        }
-    };
-}
-
-loops! {
+at_every_level! {
+    Loops uses { super::Wide, super::WideMut }
     join3(to: WideMut, a: Wide, b: Wide, c: Wide, shift: &[i64], p: Wide);
     gather3(to: WideMut, a: Wide, b: Wide, c: Wide, shift: &[i64]);
     join2(to: WideMut, a: Wide, b: Wide, p: (f64, i64));
     times(to: WideMut, a: Wide, p: Wide);
     normalise(row: WideMut);
     ratios(w: &mut [f64], a: Wide, b: Wide, total: (f64, i64));
-    top_f32(x: &[f32]) -> f32;
-    top_f64(x: &[f64]) -> f64;
-    scale_f32(x: &mut [f32], factor: f32);
-    scale_f64(x: &mut [f64], factor: f64);
-}
-
-impl Loops {
-    /// Those of the level that the process uses; the baseline where `LOSSJIT_LEVEL` names none, as kernels are then
-    /// refused before they run.
-    pub(super) fn of_this_machine() -> Self {
-        Self { level: level().unwrap_or(Level::Baseline) }
-    }
 }
