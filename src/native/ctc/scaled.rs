@@ -80,7 +80,7 @@ impl<'a> Scaled<'a> {
         let width = (labels + 1).next_multiple_of(LANES);
         let segment = match steps.max(1) {
             _ if !gradient => 2,
-            steps if steps.saturating_mul(2 * width) <= KEPT => steps,
+            steps if steps.saturating_mul(width.saturating_mul(2)) <= KEPT => steps,
             steps => (1 + steps.isqrt()).min(steps),
         };
         let starts = if gradient && segment < steps { steps.div_ceil(segment) } else { 0 };

@@ -1,4 +1,4 @@
-//! Rows of scaled numbers, and the exponents of their pairs.
+//! Rows of scaled numbers, and the exponents of each.
 
 use super::super::arena::Arena;
 use super::loops::{LANES, Pair, PairMut};
@@ -36,12 +36,12 @@ fn parts(numbers: &mut [f64], width: usize) -> PairMut<'_> {
 
 impl<'a> Rows<'a> {
     pub(super) fn new(arena: &mut Arena<'a>, width: usize, count: usize) -> Self {
-        let size = (LANES + 2 * width).saturating_mul(count);
+        let size = width.saturating_mul(2).saturating_add(LANES).saturating_mul(count);
         Self {
             count,
             width,
             numbers: arena.take(size),
-            exponents: arena.take((2 * width).saturating_mul(count)),
+            exponents: arena.take(width.saturating_mul(2).saturating_mul(count)),
             epochs: arena.take(count),
         }
     }
