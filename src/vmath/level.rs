@@ -73,7 +73,8 @@ impl Level {
 
 /// The level of this process, chosen at the first call: the best available, or what `LOSSJIT_LEVEL` names.
 pub fn level() -> Result<Level, String> {
-    forced().and_then(|forced| forced.map_or_else(|| Level::choose(None), Ok))
+    static LEVEL: OnceLock<Result<Level, String>> = OnceLock::new();
+    LEVEL.get_or_init(|| forced().and_then(|forced| forced.map_or_else(|| Level::choose(None), Ok))).clone()
 }
 
 /// The level that `LOSSJIT_LEVEL` names, read once per process; `None` where it is not set. The JIT keeps to it too.

@@ -103,7 +103,7 @@ impl<'a> Exact<'a> {
             }
             // SAFETY: as above.
             unsafe { self.emit(sequence, softmax, word, t) };
-            self.lattice.weigh(&loops, word, &self.rows, place, &self.back, now, total);
+            self.lattice.weigh(word, (&self.rows, place), (&self.back, now), total);
             // SAFETY: as above.
             unsafe { plane.scatter(t, word.classes(), self.lattice.slopes(head)) };
             (now, next) = (next, now);

@@ -90,6 +90,7 @@ pub(super) struct Softmax<'a> {
     top: &'a mut [f64],
     sum: &'a mut [f64],
     log_sum: &'a mut [f64],
+    loops: Loops,
     /// One row of logits and one of the gradient, where theirs do not lie along memory.
     logits: &'a mut [f64],
     gradient: &'a mut [f64],
@@ -102,6 +103,7 @@ impl<'a> Softmax<'a> {
             top: arena.take(steps),
             sum: arena.take(steps),
             log_sum: arena.take(steps),
+            loops: Loops::of_this_machine(),
             logits: arena.take(strided),
             gradient: arena.take(strided),
         }
@@ -166,7 +168,7 @@ impl<'a> Softmax<'a> {
         step: usize,
         classes: usize,
     ) -> f64 {
-        let loops = Loops::of_this_machine();
+        let loops = self.loops;
         let along = |plane: &Plane| plane.strides[1] == 1;
         let x = if along(&logits) {
             logits.at::<T>(step, 0).cast_const()
@@ -253,40 +255,42 @@ row!(f32, top_f32, scale_f32);
 row!(f64, top_f64, scale_f64);
 
 const LANES: usize = 32;
+/// Lanes of what is left after whole blocks.
+const FEW: usize = 8;
 
 macro_rules! row_loops {
     ($top:ident, $scale:ident, $real:ident) => {
         /// The largest; NaN counts as nothing.
         #[inline(always)]
         fn $top(x: &[$real]) -> $real {
-            #[inline(always)]
-            fn join(lanes: &mut [$real; LANES], block: &[$real; LANES]) {
+            let mut lanes = [$real::NEG_INFINITY; LANES];
+            let (blocks, rest) = x.as_chunks::<LANES>();
+            for block in blocks {
                 for lane in 0..LANES {
                     lanes[lane] = if block[lane] > lanes[lane] { block[lane] } else { lanes[lane] };
                 }
             }
-            let mut lanes = [$real::NEG_INFINITY; LANES];
-            let (blocks, rest) = x.as_chunks::<LANES>();
-            blocks.iter().for_each(|block| join(&mut lanes, block));
-            match x.last_chunk::<LANES>() {
-                _ if rest.is_empty() => (),
-                // It overlaps the block before it, which does not matter to a maximum.
-                Some(last) => join(&mut lanes, last),
-                None => {
-                    let mut last = [$real::NEG_INFINITY; LANES];
-                    last[..rest.len()].copy_from_slice(rest);
-                    join(&mut lanes, &last);
+            let mut few = [$real::NEG_INFINITY; FEW];
+            let mut join = |block: &[$real; FEW]| {
+                for lane in 0..FEW {
+                    few[lane] = if block[lane] > few[lane] { block[lane] } else { few[lane] };
                 }
+            };
+            rest.as_chunks().0.iter().for_each(&mut join);
+            match x.last_chunk() {
+                // It overlaps the block before it, which does not matter to a maximum.
+                Some(last) => join(last),
+                None => x.iter().for_each(|&x| join(&[x; FEW])),
             }
             let mut width = LANES / 2;
-            while width > 0 {
+            while width >= FEW {
                 for lane in 0..width {
                     let other = lanes[lane + width];
                     lanes[lane] = if other > lanes[lane] { other } else { lanes[lane] };
                 }
                 width /= 2;
             }
-            lanes[0]
+            few.iter().chain(&lanes[..FEW]).fold($real::NEG_INFINITY, |top, &x| if x > top { x } else { top })
         }
 
         #[inline(always)]

@@ -78,14 +78,12 @@ impl<'a> Lattice<'a> {
     /// The posteriors of a step, from its forward and its backward row.
     pub(super) fn weigh(
         &mut self,
-        loops: &Loops,
         word: &Word,
-        forward: &State,
-        at: usize,
-        back: &State,
-        now: usize,
+        (forward, at): (&State, usize),
+        (back, now): (&State, usize),
         total: (f64, i64),
     ) {
+        let loops = Loops::of_this_machine();
         self.posterior[..word.classes().len()].fill(0.0);
         let ratios = &mut self.ratios[..=self.count];
         loops.ratios(ratios, forward.blanks(at), back.blanks(now), total);

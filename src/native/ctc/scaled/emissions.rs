@@ -1,7 +1,7 @@
 //! What the classes of a label emit at each step, relative to the likeliest class of all.
 
 use super::super::arena::Arena;
-use super::super::rows::{Plane, Softmax, exp_in_place};
+use super::super::rows::{Plane, exp_in_place};
 use super::super::word::Word;
 use super::loops::{Loops, exponent};
 use std::ops::Range;
