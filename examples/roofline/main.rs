@@ -3,8 +3,9 @@
 //! `cargo run --release --example roofline` measures the machine, times every loss at its large shape on one thread,
 //! and writes `docs/roofline.svg` (or the file named as its argument).
 
-#[path = "../benches/cases/mod.rs"]
+#[path = "../../benches/cases/mod.rs"]
 mod cases;
+mod machine;
 
 use cases::{Case, Outputs};
 use lossjit::Dtype;
@@ -17,8 +18,8 @@ use std::time::{Duration, Instant};
 const SIZE: (u32, u32) = (1180, 560);
 const LEGEND: u32 = 250;
 /// Operations for each byte, and operations in a second.
-const INTENSITIES: std::ops::Range<f64> = 0.05..1000.0;
-const RATES: std::ops::Range<f64> = 5e8..1e11;
+const INTENSITIES: std::ops::Range<f64> = 0.1..1000.0;
+const RATES: std::ops::Range<f64> = 1e9..5e11;
 const SANS: &str = "sans-serif";
 
 /// A loss that was timed.
@@ -35,27 +36,35 @@ struct Call {
     operations: f64,
     /// Each input read once, each result written once.
     bytes: f64,
-    /// The share of the time that memory or arithmetic would take alone, whichever is longer.
+    /// The share of the time that memory, or arithmetic in Cranelift's vectors, would take alone, whichever is longer.
     share: f64,
 }
 
-/// What this machine can do, in bytes and flops in a second.
+/// What one core can do, in bytes and flops in a second.
 struct Limits {
     memory: f64,
+    /// Reading what lies in the second-level cache.
     cache: f64,
-    arithmetic: f64,
+    /// In the vectors that Cranelift has.
+    lanes: f64,
+    /// In the widest vectors, which elementary functions and native kernels use.
+    widest: f64,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let file = std::env::args().nth(1).unwrap_or_else(|| "docs/roofline.svg".into());
-    let speeds = |bytes| Machine::measure(&Cost { bytes_read: bytes, ..Cost::default() }, Dtype::F32, 1);
-    let (memory, cache) = (speeds(128 << 20)?, speeds(512 << 10)?);
-    let (memory, cache, arithmetic) = (memory.bytes_per_second, cache.bytes_per_second, memory.flops_per_second);
-    println!("memory {:.1} GB/s, cache {:.1} GB/s, {:.1} Gflop/s", memory / 1e9, cache / 1e9, arithmetic / 1e9);
-    let limits = Limits { memory, cache, arithmetic };
+    let cached = Machine::measure(&Cost { bytes_read: 512 << 10, ..Cost::default() }, Dtype::F32, 1)?;
+    let limits = Limits {
+        memory: machine::memory(),
+        cache: cached.bytes_per_second,
+        lanes: cached.flops_per_second,
+        widest: machine::arithmetic(),
+    };
+    println!("memory {:.1} GB/s, cache {:.1} GB/s", limits.memory / 1e9, limits.cache / 1e9);
+    println!("{:.1} Gflop/s in Cranelift's vectors, {:.1} in the widest", limits.lanes / 1e9, limits.widest / 1e9);
     let mut points = vec![];
     for case in cases::cases().skip(2).step_by(3) {
-        let point = point(&case)?;
+        let point = point(&case, limits.memory)?;
         for (call, what) in point.calls.iter().zip(["forward", "value_and_grad"]) {
             let (time, rate) = (call.seconds * 1e6, call.bytes / call.seconds / 1e9);
             let (name, share) = (case.name(), call.share * 100.0);
@@ -69,7 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Times a case on one thread.
-fn point(case: &Case) -> Result<Point, Box<dyn Error>> {
+fn point(case: &Case, memory: f64) -> Result<Point, Box<dyn Error>> {
     let inputs = case.inputs();
     let views = inputs.views();
     let mut calls = vec![];
@@ -89,14 +98,44 @@ fn point(case: &Case) -> Result<Point, Box<dyn Error>> {
         let cost = Report::of(&compiled)?.cost;
         let machine = Machine::measure(&cost, Dtype::F32, 1)?;
         let arithmetic = machine.flops_s + machine.math_s;
+        let bytes = (cost.bytes_read + cost.bytes_written) as f64;
         calls.push(Call {
             seconds,
             operations: arithmetic * machine.flops_per_second,
-            bytes: (cost.bytes_read + cost.bytes_written) as f64,
-            share: machine.memory_s.max(arithmetic) / seconds,
+            bytes,
+            share: (bytes / memory).max(arithmetic) / seconds,
         });
     }
     Ok(Point { name: case.entry.name.trim_end_matches("Loss"), shape: case.shape.clone(), calls })
+}
+
+const COLORS: [RGBColor; 14] = [
+    RGBColor(31, 119, 180),
+    RGBColor(214, 39, 40),
+    RGBColor(44, 130, 44),
+    RGBColor(148, 103, 189),
+    RGBColor(200, 100, 20),
+    RGBColor(60, 60, 60),
+    RGBColor(0, 128, 128),
+    RGBColor(190, 60, 140),
+    RGBColor(120, 120, 20),
+    RGBColor(140, 86, 75),
+    RGBColor(23, 100, 110),
+    RGBColor(90, 70, 160),
+    RGBColor(170, 120, 0),
+    RGBColor(0, 90, 60),
+];
+
+/// A numbered dot at a point of the area's coordinates.
+macro_rules! mark {
+    ($at:expr, $place:expr) => {{
+        let middle = Pos::new(HPos::Center, VPos::Center);
+        let style = (SANS, 10).into_font().color(&WHITE).pos(middle);
+        EmptyElement::at($at)
+            + Circle::new((0, 0), 8, COLORS[$place % COLORS.len()].filled())
+            + Circle::new((0, 0), 8, WHITE.stroke_width(1))
+            + Text::new(($place + 1).to_string(), (0, 0), style)
+    }};
 }
 
 fn draw(file: &str, limits: &Limits, points: &[Point]) -> Result<(), Box<dyn Error>> {
@@ -110,7 +149,7 @@ fn draw(file: &str, limits: &Limits, points: &[Point]) -> Result<(), Box<dyn Err
     }
     for (place, point) in points.iter().enumerate() {
         let y = 58 + 32 * place as i32;
-        mark(&legend, (16, y), place)?;
+        legend.draw(&mark!((16, y), place))?;
         let sizes: Vec<String> = point.shape.iter().map(usize::to_string).collect();
         legend.draw(&Text::new(point.name, (34, y - 13), (SANS, 14)))?;
         legend.draw(&Text::new(sizes.join(" × "), (34, y + 2), (SANS, 11).into_font().color(&GREY)))?;
@@ -120,9 +159,10 @@ fn draw(file: &str, limits: &Limits, points: &[Point]) -> Result<(), Box<dyn Err
 }
 
 const GREY: RGBColor = RGBColor(110, 110, 110);
-const BLUE_GREY: RGBColor = RGBColor(31, 119, 180);
+const BLUE: RGBColor = RGBColor(31, 119, 180);
 const PALE_BLUE: RGBColor = RGBColor(130, 180, 215);
 const RED: RGBColor = RGBColor(200, 80, 60);
+const PALE_RED: RGBColor = RGBColor(225, 150, 130);
 
 fn chart<'b>(
     area: &DrawingArea<SVGBackend<'b>, plotters::coord::Shift>,
@@ -148,36 +188,29 @@ fn chart<'b>(
         .x_label_formatter(&|x| format!("{x}"))
         .y_label_formatter(&|y| format!("{} G", y / 1e9))
         .draw()?;
-    let peak = limits.arithmetic;
-    for (bandwidth, name, color) in [(limits.memory, "memory", BLUE_GREY), (limits.cache, "cache", PALE_BLUE)] {
+    let peak = limits.widest;
+    for (bandwidth, name, color, side, shift) in
+        [(limits.memory, "memory", BLUE, HPos::Left, 1.2), (limits.cache, "cache", PALE_BLUE, HPos::Right, 0.85)]
+    {
         let line = [(INTENSITIES.start, INTENSITIES.start * bandwidth), (peak / bandwidth, peak)];
         chart.draw_series(LineSeries::new(line, color.stroke_width(2)))?;
         let label = format!("{name}, {:.0} GB/s", bandwidth / 1e9);
-        let style = (SANS, 12).into_font().color(&color).pos(Pos::new(HPos::Right, VPos::Bottom));
-        let at = (RATES.start * 6.0 / bandwidth).max(INTENSITIES.start * 6.0);
-        chart.draw_series([Text::new(label, (at * 0.9, at * bandwidth), style)])?;
+        let style = (SANS, 12).into_font().color(&color).pos(Pos::new(side, VPos::Center));
+        let height = 0.6 * peak;
+        chart.draw_series([Text::new(label, (height / bandwidth * shift, height), style)])?;
     }
-    chart.draw_series(LineSeries::new([(peak / limits.cache, peak), (INTENSITIES.end, peak)], RED.stroke_width(2)))?;
-    let style = (SANS, 12).into_font().color(&RED).pos(Pos::new(HPos::Right, VPos::Bottom));
-    let label = format!("arithmetic, {:.0} Gflop/s", peak / 1e9);
-    chart.draw_series([Text::new(label, (INTENSITIES.end * 0.9, peak * 1.04), style)])?;
+    for (peak, name, color) in [(limits.widest, "widest vectors", RED), (limits.lanes, "Cranelift's vectors", PALE_RED)]
+    {
+        let line = [(peak / limits.cache, peak), (INTENSITIES.end, peak)];
+        chart.draw_series(LineSeries::new(line, color.stroke_width(2)))?;
+        let style = (SANS, 12).into_font().color(&color).pos(Pos::new(HPos::Right, VPos::Bottom));
+        let label = format!("{name}, {:.0} Gflop/s", peak / 1e9);
+        chart.draw_series([Text::new(label, (INTENSITIES.end * 0.9, peak * 1.04), style)])?;
+    }
     for (place, point) in points.iter().enumerate() {
         let call = &point.calls[call];
-        mark(area, chart.backend_coord(&(call.operations / call.bytes, call.operations / call.seconds)), place)?;
+        let at = (call.operations / call.bytes, call.operations / call.seconds);
+        chart.draw_series([mark!(at, place)])?;
     }
-    Ok(())
-}
-
-/// A numbered dot. `at` is in pixels of the whole picture or of the area, whichever the area was made for.
-fn mark<'b>(
-    area: &DrawingArea<SVGBackend<'b>, plotters::coord::Shift>,
-    at: (i32, i32),
-    place: usize,
-) -> Result<(), Box<dyn Error>> {
-    let color = Palette99::pick(place);
-    area.draw(&Circle::new(at, 8, color.filled()))?;
-    area.draw(&Circle::new(at, 8, WHITE.stroke_width(1)))?;
-    let style = (SANS, 10).into_font().color(&WHITE).pos(Pos::new(HPos::Center, VPos::Center));
-    area.draw(&Text::new((place + 1).to_string(), at, style))?;
     Ok(())
 }
