@@ -53,8 +53,6 @@ pub fn explain(from: &Graph, to: &Graph, terms: &mut Builder) -> Result<Vec<Vec<
     for output in &from.outputs {
         let target = to.outputs.iter().find(|o| o.name == output.name);
         let target = target.ok_or_else(|| fault(&format!("{} is gone", output.name)))?;
-        let wanted = import(terms, &to.nodes, target.value)?;
-        let found = import(terms, &reached.nodes, target.value)?;
         if egraph.find(class[usize::from(output.value)]) != egraph.find(reached.classes[usize::from(target.value)]) {
             return Err(fault(&format!("no rules lead from {} as it was to what it became", output.name)));
         }
@@ -63,8 +61,15 @@ pub fn explain(from: &Graph, to: &Graph, terms: &mut Builder) -> Result<Vec<Vec<
         let mut flat = Flat { terms, known: HashMap::new() };
         let chain = flat.chain(&proof.explanation_trees)?;
         let mut steps = without_circles(&chain);
-        if found != wanted {
-            steps.push(Step { rule: ORDER.into(), backward: false, before: found, after: wanted, whole: wanted });
+        let mut nodes = reached.nodes.clone();
+        for id in needed(&to.nodes, target.value) {
+            let compiled = to.node(id);
+            if nodes[usize::from(id)] != *compiled {
+                let before = import(terms, &nodes, id)?;
+                nodes[usize::from(id)] = compiled.clone();
+                let (after, whole) = (import(terms, &nodes, id)?, import(terms, &nodes, target.value)?);
+                steps.push(Step { rule: ORDER.into(), backward: false, before, after, whole });
+            }
         }
         chains.push(steps);
     }
