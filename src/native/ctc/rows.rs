@@ -258,6 +258,14 @@ const LANES: usize = 32;
 /// Lanes of what is left after whole blocks.
 const FEW: usize = 8;
 
+/// Every lane to the larger of two; NaN counts as nothing.
+#[inline(always)]
+fn raise<T: Copy + PartialOrd>(lanes: &mut [T], others: &[T]) {
+    for (lane, &other) in lanes.iter_mut().zip(others) {
+        *lane = if other > *lane { other } else { *lane };
+    }
+}
+
 macro_rules! row_loops {
     ($top:ident, $scale:ident, $real:ident) => {
         /// The largest; NaN counts as nothing.
@@ -265,32 +273,20 @@ macro_rules! row_loops {
         fn $top(x: &[$real]) -> $real {
             let mut lanes = [$real::NEG_INFINITY; LANES];
             let (blocks, rest) = x.as_chunks::<LANES>();
-            for block in blocks {
-                for lane in 0..LANES {
-                    lanes[lane] = if block[lane] > lanes[lane] { block[lane] } else { lanes[lane] };
-                }
-            }
-            let mut few = [$real::NEG_INFINITY; FEW];
-            let mut join = |block: &[$real; FEW]| {
-                for lane in 0..FEW {
-                    few[lane] = if block[lane] > few[lane] { block[lane] } else { few[lane] };
-                }
-            };
-            rest.as_chunks().0.iter().for_each(&mut join);
-            match x.last_chunk() {
+            blocks.iter().for_each(|block| raise(&mut lanes, block));
+            rest.as_chunks::<FEW>().0.iter().for_each(|block| raise(&mut lanes[..FEW], block));
+            match x.last_chunk::<FEW>() {
                 // It overlaps the block before it, which does not matter to a maximum.
-                Some(last) => join(last),
-                None => x.iter().for_each(|&x| join(&[x; FEW])),
+                Some(last) => raise(&mut lanes[..FEW], last),
+                None => x.iter().for_each(|&x| raise(&mut lanes[..1], &[x])),
             }
             let mut width = LANES / 2;
-            while width >= FEW {
-                for lane in 0..width {
-                    let other = lanes[lane + width];
-                    lanes[lane] = if other > lanes[lane] { other } else { lanes[lane] };
-                }
+            while width > 0 {
+                let (low, high) = lanes.split_at_mut(width);
+                raise(low, &high[..width]);
                 width /= 2;
             }
-            few.iter().chain(&lanes[..FEW]).fold($real::NEG_INFINITY, |top, &x| if x > top { x } else { top })
+            lanes[0]
         }
 
         #[inline(always)]
