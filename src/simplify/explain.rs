@@ -12,11 +12,8 @@ use egg::{RecExpr, TreeTerm};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// The reason for a step that only changes places of operands: the compiled graph has them in one order.
+/// The reason for a step that only changes places of operands: the builder puts those of commutative ops in one order.
 pub const ORDER: &str = "order of operands";
-
-/// In e-graphs of more nodes than this egg does not look for shorter proofs, which takes it longer than all else.
-const MAX_SHORTENED: usize = 500;
 
 /// The most steps of one chain.
 const MAX_STEPS: usize = 2_000;
@@ -44,9 +41,6 @@ pub fn explain(from: &Graph, to: &Graph, terms: &mut Builder) -> Result<Vec<Vec<
     let facts = Facts { inputs: from.inputs.iter().map(|i| i.kind).collect() };
     let (class, runner) = saturate(from, Egraph::new(facts).with_explanations_enabled());
     let mut egraph = runner.egraph;
-    if egraph.total_number_of_nodes() > MAX_SHORTENED {
-        egraph = egraph.without_explanation_length_optimization();
-    }
     let reached = as_reached(&mut egraph, to);
     egraph.rebuild();
     let mut chains = vec![];
@@ -61,19 +55,25 @@ pub fn explain(from: &Graph, to: &Graph, terms: &mut Builder) -> Result<Vec<Vec<
         let mut flat = Flat { terms, known: HashMap::new() };
         let chain = flat.chain(&proof.explanation_trees)?;
         let mut steps = without_circles(&chain);
-        let mut nodes = reached.nodes.clone();
-        for id in needed(&to.nodes, target.value) {
-            let compiled = to.node(id);
-            if nodes[usize::from(id)] != *compiled {
-                let before = import(terms, &nodes, id)?;
-                nodes[usize::from(id)] = compiled.clone();
-                let (after, whole) = (import(terms, &nodes, id)?, import(terms, &nodes, target.value)?);
-                steps.push(Step { rule: ORDER.into(), backward: false, before, after, whole });
-            }
-        }
+        steps.extend(in_order(&reached, to, target.value, terms)?);
         chains.push(steps);
     }
     Ok(chains)
+}
+
+/// The steps that put operands in the order of the graph, one for each node whose operands change places.
+fn in_order(reached: &Reached, graph: &Graph, value: Id, terms: &mut Builder) -> Result<Vec<Step>> {
+    let mut nodes = reached.nodes.clone();
+    let mut steps = vec![];
+    for id in needed(&graph.nodes, value) {
+        if nodes[usize::from(id)] != *graph.node(id) {
+            let before = import(terms, &nodes, id)?;
+            nodes[usize::from(id)] = graph.node(id).clone();
+            let (after, whole) = (import(terms, &nodes, id)?, import(terms, &nodes, value)?);
+            steps.push(Step { rule: ORDER.into(), backward: false, before, after, whole });
+        }
+    }
+    Ok(steps)
 }
 
 /// The steps of a chain, less those that only lead back to where the formula was before.
