@@ -3,7 +3,7 @@
 use super::report::{BufferCost, Cost, LoopCost};
 use crate::ir::{AxisId, Fold, Graph, Id, Op, Point, Work};
 use crate::jit::{Binding, Kernel};
-use crate::nest::{Nest, Place, SlotId, Source, Step};
+use crate::nest::{Nest, Place, SlotId, Source, Step, Term, pair_sum};
 use std::collections::{BTreeMap, HashMap};
 
 /// Iterations are counted up to this: days of work, and far from what a sum can hold.
@@ -146,6 +146,22 @@ impl Count<'_> {
                     self.body(body, iterations, depth + 1);
                     self.open.pop();
                 }
+                Step::Block { axis, size, body } => {
+                    let extent = self.nest.extents[axis.index()];
+                    let cost = LoopCost {
+                        line,
+                        depth,
+                        axis: self.nest.graph.axis_name(*axis).to_string(),
+                        extent,
+                        parallel: self.nest.parallel_axis() == Some(*axis),
+                        iterations: times.saturating_mul(extent.div_ceil(*size) as u64),
+                        ..LoopCost::default()
+                    };
+                    self.loops.push((cost, Tally::default()));
+                    self.open.push(self.loops.len() - 1);
+                    self.body(body, times, depth + 1);
+                    self.open.pop();
+                }
                 Step::Lanes { body } => self.body(body, times, depth),
                 step => self.step(step, times),
             }
@@ -162,7 +178,7 @@ impl Count<'_> {
     fn step(&mut self, step: &Step, times: u64) {
         let graph = &self.nest.graph;
         match step {
-            Step::Loop { .. } | Step::Tile { .. } | Step::Lanes { .. } | Step::Start { .. } => {}
+            Step::Loop { .. } | Step::Tile { .. } | Step::Block { .. } | Step::Lanes { .. } | Step::Start { .. } => {}
             Step::Let(value) => match graph.op(*value) {
                 Op::Read => self.read(*value, times),
                 Op::Point(point) => self.point(point, times),
@@ -201,6 +217,7 @@ impl Count<'_> {
             Step::Load { slot, .. } => self.load(*slot, times),
             Step::Store { output } => self.write(*output, times),
             Step::Native { loss, grad } => self.native(*loss, *grad, times),
+            Step::Pairs { fold, weight, into } => self.pairs(*fold, *weight, *into, times),
         }
     }
 
@@ -255,7 +272,7 @@ impl Count<'_> {
                 *tally.writes.entry(name).or_default() += times;
             }
             Place::Tile => self.tally().kept += times,
-            Place::Row | Place::Sums => {
+            Place::Row | Place::Block | Place::Sums => {
                 self.tally().kept += times;
                 self.tally().does(format!("keeps {text}"));
             }
@@ -273,8 +290,23 @@ impl Count<'_> {
                 self.tally().does(format!("takes {text} from {name}"));
             }
             Place::Tile => {}
-            Place::Row | Place::Sums => self.tally().does(format!("takes {text} from scratch")),
+            Place::Row | Place::Block | Place::Sums => self.tally().does(format!("takes {text} from scratch")),
         }
+    }
+
+    /// A sum over pairs reads a row of each side for each pair, and does two or three flops for each term.
+    fn pairs(&mut self, fold: Id, weight: Option<SlotId>, into: SlotId, times: u64) {
+        let Some(sum) = pair_sum(&self.nest.graph, fold) else { return };
+        let [rows, columns, depth] = [sum.rows, sum.columns, sum.depth].map(|a| self.nest.extents[a.index()] as u64);
+        let terms = times * rows * columns * depth;
+        sum.x.into_iter().chain([sum.y]).for_each(|read| self.read(read, terms));
+        self.tally().flops += terms * if sum.term == Term::Difference { 3 } else { 2 };
+        let what = self.folds(fold);
+        self.tally().does(what);
+        if let Some(slot) = weight {
+            self.load(slot, times * rows * columns);
+        }
+        self.keep(into, times * rows * if weight.is_some() { depth } else { columns });
     }
 
     /// A row of a native kernel reads its whole planes; for each step it takes the softmax of the classes, and goes through

@@ -140,9 +140,10 @@ pub(super) fn first_step(nest: &Nest) -> usize {
 fn values(nest: &Nest, step: &Step) -> Vec<Id> {
     let graph = &nest.graph;
     match step {
-        Step::Loop { .. } | Step::Tile { .. } | Step::Lanes { .. } => vec![],
+        Step::Loop { .. } | Step::Tile { .. } | Step::Block { .. } | Step::Lanes { .. } => vec![],
         Step::Let(value) | Step::Keep { value, .. } | Step::Load { value, .. } => vec![*value],
         Step::Start { fold, .. } => vec![*fold],
+        Step::Pairs { fold, .. } => vec![*fold, graph.node(*fold).args[1]],
         Step::Fold { fold, .. } => vec![*fold, graph.node(*fold).args[1]],
         Step::Call { value, from, sum, .. } => {
             let mut values = vec![*value, graph.node(*value).args[0], from.value()];

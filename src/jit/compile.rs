@@ -4,6 +4,7 @@ use super::emit::Emitter;
 use super::kernel::{Code, Entry};
 use super::memory::scratch;
 use super::native;
+use super::pairs;
 use super::perf;
 use super::{Binding, Kernel, target};
 use crate::error::{Error, Result};
@@ -91,6 +92,10 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     if native_scratch.is_some() {
         builder.symbol(native::CTC, crate::native::ctc as *const u8);
     }
+    let has_pairs = pairs::has_pairs(&nest.body);
+    if has_pairs {
+        builder.symbol(pairs::PAIRS, crate::native::pairs as *const u8);
+    }
     let mut module = JITModule::new(builder);
     let fail = |e: cranelift_module::ModuleError| Error::internal("jit", e.to_string());
     let mut context = module.make_context();
@@ -118,10 +123,17 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
         let function = module.declare_function(native::CTC, Linkage::Import, &signature).map_err(fail)?;
         native = Some(module.declare_func_in_func(function, &mut context.func));
     }
+    let mut pairs_function = None;
+    if has_pairs {
+        let mut signature = module.make_signature();
+        signature.params = vec![pointer; 5];
+        let function = module.declare_function(pairs::PAIRS, Linkage::Import, &signature).map_err(fail)?;
+        pairs_function = Some(module.declare_func_in_func(function, &mut context.func));
+    }
     let mut frontend = FunctionBuilderContext::new();
     let config = module.target_config();
     let before_avx = target::is_before_avx(module.isa());
-    let mut emitter = Emitter::new(nest, binding, &mut context, &mut frontend, refs, native, scratch);
+    let mut emitter = Emitter::new(nest, binding, &mut context, &mut frontend, refs, native, pairs_function, scratch);
     emitter.before_avx = before_avx;
     let constants = emitter.function(config)?.into_words();
     Ok(Built { module, id, context, scratch: size, constants })
@@ -192,7 +204,7 @@ fn functions(nest: &Nest, real: Dtype) -> Vec<TileFunction> {
     fn visit(nest: &Nest, real: Dtype, body: &[Step], found: &mut Vec<TileFunction>) {
         for step in body {
             let value = match step {
-                Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } => {
+                Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } | Step::Block { body, .. } => {
                     visit(nest, real, body, found);
                     continue;
                 }

@@ -68,6 +68,10 @@ pub(super) struct Emitter<'a> {
     /// Where the scratch of native kernels begins, and the kernel.
     pub native_scratch: usize,
     pub native: Option<FuncRef>,
+    /// The kernel of sums over pairs.
+    pub pairs_function: Option<FuncRef>,
+    /// The axis of the open block, its first index and the one behind its last.
+    pub block: Option<(AxisId, Value, Value)>,
     pub status: Variable,
     /// Whether loads of lanes are kept out of other instructions: see `load_lanes`.
     pub before_avx: bool,
@@ -88,6 +92,7 @@ impl<'a> Emitter<'a> {
         frontend: &'a mut FunctionBuilderContext,
         functions: BTreeMap<TileFunction, FuncRef>,
         native: Option<FuncRef>,
+        pairs_function: Option<FuncRef>,
         scratch: Scratch,
     ) -> Self {
         let names: Vec<String> = nest.graph.outputs.iter().map(|o| o.name.clone()).collect();
@@ -126,6 +131,8 @@ impl<'a> Emitter<'a> {
             offsets: scratch.offsets,
             native_scratch: scratch.native,
             native,
+            pairs_function,
+            block: None,
             status,
             before_avx: false,
             range: (params[1], params[2]),
@@ -163,6 +170,8 @@ impl<'a> Emitter<'a> {
                 Ok(())
             }
             Step::Tile { axis, body } => self.tile(*axis, body),
+            Step::Block { axis, size, body } => self.blocks(*axis, *size, body),
+            Step::Pairs { fold, weight, into } => self.pairs(*fold, *weight, *into),
             Step::Let(id) => {
                 let node = self.nest.graph.node(*id).clone();
                 let val = match node.op {
@@ -189,6 +198,11 @@ impl<'a> Emitter<'a> {
 
     /// The indices that a loop runs over: the whole axis, or the caller's part of it.
     fn bounds(&mut self, axis: AxisId) -> (Value, Value) {
+        if let Some((block, start, stop)) = self.block
+            && block == axis
+        {
+            return (start, stop);
+        }
         if self.nest.parallel_axis() == Some(axis) {
             return self.range;
         }
@@ -225,6 +239,19 @@ impl<'a> Emitter<'a> {
         self.b.switch_to_block(after);
         self.b.seal_block(after);
         Ok(self.b.use_var(counter))
+    }
+
+    fn blocks(&mut self, axis: AxisId, size: usize, body: &[Step]) -> Result<()> {
+        let (first, last) = self.bounds(axis);
+        self.counted(first, last, size as i64, |e, start| {
+            let end = e.b.ins().iadd_imm_s(start, size as i64);
+            let stop = e.b.ins().smin(end, last);
+            e.block = Some((axis, start, stop));
+            e.body(body)?;
+            e.block = None;
+            Ok(())
+        })?;
+        Ok(())
     }
 
     fn tile(&mut self, axis: AxisId, body: &[Step]) -> Result<()> {

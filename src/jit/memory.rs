@@ -61,13 +61,13 @@ pub(super) fn scratch(nest: &Nest, real: Dtype, native: usize) -> Result<Scratch
     let too_large = || Error::internal("jit", "scratch is larger than the address space");
     let mut end = if takes_rows_by_data(nest, &nest.body) { TILE * real.size() } else { 64 };
     let mut offsets = vec![];
-    for slot in &nest.slots {
+    for (index, slot) in nest.slots.iter().enumerate() {
         offsets.push(end);
         let elements = match slot.place {
             Place::Output(_) => 0,
             Place::Tile => TILE,
-            Place::Row | Place::Sums => {
-                let sizes = slot.axes.iter().map(|a| nest.extents[a.index()]);
+            Place::Row | Place::Block | Place::Sums => {
+                let sizes = slot.axes.iter().map(|&a| nest.slot_extent(index, a));
                 sizes.into_iter().try_fold(1usize, |n, size| n.checked_mul(size)).ok_or_else(too_large)?
             }
         };
@@ -349,20 +349,26 @@ impl Emitter<'_> {
                 let value = self.tile_index.ok_or_else(|| Error::internal("jit", "tile scratch outside a tile"))?;
                 vec![(Index { value, computed: false, along_lanes: true }, size)]
             }
-            _ => self.row_major(&axes, size)?,
+            _ => self.row_major(slot, &axes, size)?,
         };
         Ok((self.address(base, &terms), Region::Scratch))
     }
 
     /// The terms of a row-major array's address; axes without an open loop count as 0.
-    fn row_major(&mut self, axes: &[AxisId], size: i64) -> Result<Vec<(Index, i64)>> {
+    fn row_major(&mut self, slot: SlotId, axes: &[AxisId], size: i64) -> Result<Vec<(Index, i64)>> {
         let mut bytes = size;
         let mut terms = vec![];
         for &axis in axes.iter().rev() {
             if self.is_open(axis) {
-                terms.push((self.index(axis)?, bytes));
+                let mut index = self.index(axis)?;
+                if let Some((block, start, _)) = self.block
+                    && (block, self.nest.slots[slot].place) == (axis, Place::Block)
+                {
+                    index.value = self.b.ins().isub(index.value, start);
+                }
+                terms.push((index, bytes));
             }
-            bytes = bytes.saturating_mul(self.nest.extents[axis.index()] as i64);
+            bytes = bytes.saturating_mul(self.nest.slot_extent(slot, axis) as i64);
         }
         Ok(terms)
     }
@@ -430,7 +436,7 @@ impl Emitter<'_> {
             (false, false) => vec![self.b.ins().fpromote(types::F64, value)],
             (false, true) => {
                 let low = self.b.ins().fvpromote_low(value);
-                let swapped = self.pairs(value, value, [2, 3, 2, 3]);
+                let swapped = self.mix(value, value, [2, 3, 2, 3]);
                 vec![low, self.b.ins().fvpromote_low(swapped)]
             }
         }
@@ -442,13 +448,13 @@ impl Emitter<'_> {
             (false, false) => self.b.ins().fdemote(types::F32, sums[0]),
             (false, true) => {
                 let (low, high) = (self.b.ins().fvdemote(sums[0]), self.b.ins().fvdemote(sums[1]));
-                self.pairs(low, high, [0, 1, 4, 5])
+                self.mix(low, high, [0, 1, 4, 5])
             }
         }
     }
 
     /// Four lanes of 32 bits out of the eight of two vectors.
-    fn pairs(&mut self, a: Value, b: Value, lanes: [u8; 4]) -> Value {
+    fn mix(&mut self, a: Value, b: Value, lanes: [u8; 4]) -> Value {
         let bytes: Vec<u8> = lanes.iter().flat_map(|&lane| (0..4).map(move |i| 4 * lane + i)).collect();
         let mask = self.b.func.dfg.immediates.push(ConstantData::from(bytes.as_slice()));
         let cast = MemFlagsData::new().with_endianness(cranelift_codegen::ir::Endianness::Little);

@@ -16,6 +16,7 @@ mod listing;
 mod memory;
 mod native;
 mod ops;
+mod pairs;
 mod perf;
 mod source;
 mod target;

@@ -1,6 +1,7 @@
 //! How machine code calls a native kernel: numbers as an array of words, memory as addresses.
 
 use super::ctc::Ctc;
+use super::pairs::{Matrix, Pairs, Rows, Term};
 use crate::ir::Dtype;
 
 /// What each word of a call of CTC holds. Strides are in elements.
@@ -60,5 +61,63 @@ pub unsafe extern "C" fn ctc(
     // SAFETY: the caller's promise.
     unsafe {
         Ctc::run(&call, logits, label, pred_length, label_length, word(Word::Blank), head, loss, gradient, scratch)
+    }
+}
+
+/// What each word of a call of pairs holds. Strides are in elements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PairWord {
+    /// 1 for f64, 0 for f32.
+    Real,
+    /// 1 for products, 0 for differences.
+    Product,
+    /// 1 where a weight is spread, 0 where rows are contracted.
+    Spread,
+    /// Extents.
+    Rows,
+    Columns,
+    Depth,
+    StrideOfX,
+    StrideOfY,
+    RowsOfOut,
+    ColumnsOfOut,
+    RowsOfWeight,
+    ColumnsOfWeight,
+    /// The bits of an f64.
+    Factor,
+    /// 1 where the result is added to what is there.
+    Adds,
+}
+
+/// The words of one call.
+pub const PAIR_WORDS: usize = PairWord::Adds as usize + 1;
+
+/// The kernel of [`Pairs`] as machine code calls it.
+///
+/// # Safety
+/// `words` has [`PAIR_WORDS`] words as [`PairWord`] says. The addresses are those that [`Pairs::contract`] or
+/// [`Pairs::spread`] needs.
+pub unsafe extern "C" fn pairs(words: *const i64, x: *mut u8, y: *mut u8, weight: *mut u8, out: *mut u8) {
+    // SAFETY: the caller's promise.
+    let words = unsafe { std::slice::from_raw_parts(words, PAIR_WORDS) };
+    let word = |word: PairWord| words[word as usize];
+    let (stride, size) = (|w: PairWord| word(w) as isize, |w: PairWord| word(w) as usize);
+    let call = Pairs {
+        real: if word(PairWord::Real) == 1 { Dtype::F64 } else { Dtype::F32 },
+        term: if word(PairWord::Product) == 1 { Term::Product } else { Term::Difference },
+        x: Rows { start: x, stride: stride(PairWord::StrideOfX), count: size(PairWord::Rows) },
+        y: Rows { start: y, stride: stride(PairWord::StrideOfY), count: size(PairWord::Columns) },
+        depth: size(PairWord::Depth),
+    };
+    let out_strides = [stride(PairWord::RowsOfOut), stride(PairWord::ColumnsOfOut)];
+    // SAFETY: the caller's promise.
+    unsafe {
+        if word(PairWord::Spread) == 0 {
+            return call.contract(Matrix { start: out, strides: out_strides });
+        }
+        let strides = [stride(PairWord::RowsOfWeight), stride(PairWord::ColumnsOfWeight)];
+        let out = Rows { start: out, stride: out_strides[0], count: call.x.count };
+        let factor = f64::from_bits(word(PairWord::Factor) as u64);
+        call.spread(Matrix { start: weight, strides }, out, factor, word(PairWord::Adds) == 1);
     }
 }

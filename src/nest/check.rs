@@ -6,6 +6,8 @@
 //! the layout, and is shown here too. Indices computed from data are not known here; the machine code holds them within
 //! the buffer itself and reports those that were outside.
 
+mod blocks;
+
 use super::{Layout, Nest, Place, SlotId, Source, Step};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, AxisSet, Fold, Id, Kind, Native, Op, Point, Work};
@@ -34,6 +36,7 @@ fn verify(nest: &Nest, layout: Option<&Layout>) -> Result<()> {
         layout,
         bound: vec![],
         lanes: None,
+        block: None,
         scopes: vec![Scope::default()],
         running: HashMap::new(),
         stored: HashSet::new(),
@@ -65,6 +68,8 @@ struct Checker<'n> {
     bound: Vec<AxisId>,
     /// The axis of the tile, inside one; whether inside lanes.
     lanes: Option<(AxisId, bool)>,
+    /// The axis of the open block, and the slots of sums that end with the last block.
+    block: Option<(AxisId, Vec<SlotId>)>,
     scopes: Vec<Scope>,
     running: HashMap<Id, Option<SlotId>>,
     stored: HashSet<usize>,
@@ -87,6 +92,10 @@ impl Checker<'_> {
             })?;
             ensure(self.nest.graph.ty(slot.value).kind == Kind::Float, || {
                 format!("the slot of %{} holds no floats", slot.value)
+            })?;
+            let block = self.nest.block().map(|(axis, _)| axis);
+            ensure(slot.place != Place::Block || block.is_some_and(|a| axes.contains(a)), || {
+                "block scratch without the axis of the blocks".into()
             })?;
             if let Place::Output(output) = slot.place {
                 let found = self.nest.graph.outputs.get(output).ok_or("a slot in an output that is none")?;
@@ -129,6 +138,8 @@ impl Checker<'_> {
         let graph = &self.nest.graph;
         match step {
             Step::Loop { axis, body } => self.inside(*axis, None, body),
+            Step::Block { axis, size, body } => self.blocks(*axis, *size, body),
+            Step::Pairs { fold, weight, into } => self.pairs(*fold, *weight, *into),
             Step::Tile { axis, body } => {
                 let fits = |s: &Step| matches!(s, Step::Lanes { .. } | Step::Call { .. });
                 ensure(body.iter().all(fits), || "a tile holds more than lanes and calls".into())?;
@@ -145,6 +156,8 @@ impl Checker<'_> {
                             | Step::Call { .. }
                             | Step::Start { .. }
                             | Step::Native { .. }
+                            | Step::Block { .. }
+                            | Step::Pairs { .. }
                     )
                 };
                 ensure(body.iter().all(straight), || "lanes are not straight".into())?;
@@ -282,6 +295,15 @@ impl Checker<'_> {
         let lasting = ended.filled.into_iter().filter(|&s| self.nest.slots[s].place != Place::Tile);
         let lasting: Vec<_> = lasting.collect();
         self.scope().filled.extend(lasting);
+        if self.block.as_ref().is_some_and(|(block, _)| *block == axis) {
+            return Ok(()); // the blocks go on
+        }
+        self.finish(axis);
+        Ok(())
+    }
+
+    /// The folds along an axis end.
+    fn finish(&mut self, axis: AxisId) {
         let along = |fold: &Id| self.nest.graph.as_fold(*fold).is_some_and(|(_, bound, _)| bound == axis);
         let finished: Vec<_> = self.running.iter().map(|(f, s)| (*f, *s)).filter(|(f, _)| along(f)).collect();
         for (fold, slot) in finished {
@@ -293,7 +315,6 @@ impl Checker<'_> {
                 }
             }
         }
-        Ok(())
     }
 
     fn scope(&mut self) -> &mut Scope {
@@ -405,6 +426,7 @@ impl Checker<'_> {
                 .collect();
             ensure(!self.stored.contains(&output), || format!("the slot of %{} is overwritten", found.value))?;
         }
+        ensure(found.place != Place::Block || self.block.is_some(), || "block scratch outside its block".into())?;
         ensure(axes.is_subset(self.bound()), || format!("the slot of %{} lacks an index", found.value))?;
         match self.lanes {
             Some((lane, _)) if axes.contains(lane) => self.in_lanes(slot, lane),

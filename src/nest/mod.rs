@@ -4,6 +4,7 @@
 mod check;
 mod expand;
 mod native;
+mod pairs;
 mod parse;
 mod phases;
 mod place;
@@ -13,6 +14,7 @@ mod tile;
 
 pub use check::{check, check_on};
 pub use expand::expand;
+pub use pairs::{PairSum, Term, pair_sum};
 pub use parse::parse;
 pub use schedule::schedule;
 
@@ -48,6 +50,8 @@ pub enum Place {
     Tile,
     /// Scratch along the slot's axes.
     Row,
+    /// Scratch along the slot's axes, of the axis that is taken by blocks for one block only.
+    Block,
     /// Scratch of sums, in f64 whatever the loss's dtype.
     Sums,
     /// The buffer of an output that is stored later along the same axes.
@@ -62,6 +66,20 @@ pub enum Step {
     Loop {
         axis: AxisId,
         body: Vec<Step>,
+    },
+    /// The body for every block of so many indices of the axis; loops over the axis inside run over the block. It stands
+    /// outermost.
+    Block {
+        axis: AxisId,
+        size: usize,
+        body: Vec<Step>,
+    },
+    /// A sum over pairs of rows ([`PairSum`]) for the open block, by a native kernel. A sum over the axis of the blocks adds
+    /// to that of the blocks before.
+    Pairs {
+        fold: Id,
+        weight: Option<SlotId>,
+        into: SlotId,
     },
     /// The body for every tile of the axis; it holds only `Lanes` and `Call`.
     Tile {
@@ -169,7 +187,9 @@ impl Nest {
     /// and nothing beside it writes to an output.
     pub fn parallel_axis(&self) -> Option<AxisId> {
         let mut loops = self.body.iter().filter_map(|s| match s {
-            Step::Loop { axis, body } | Step::Tile { axis, body } => Some((*axis, body)),
+            Step::Loop { axis, body } | Step::Tile { axis, body } | Step::Block { axis, body, .. } => {
+                Some((*axis, body))
+            }
             _ => None,
         });
         let (axis, body) = loops.next()?;
@@ -195,7 +215,8 @@ impl Nest {
             Step::Loop { axis, body } | Step::Tile { axis, body } => {
                 self.work_of(body, times.saturating_mul(self.extents[axis.index()]))
             }
-            Step::Lanes { body } => self.work_of(body, times),
+            Step::Lanes { body } | Step::Block { body, .. } => self.work_of(body, times),
+            Step::Pairs { fold, .. } => times.saturating_mul(self.pairs_work(*fold)),
             Step::Call { .. } => times.saturating_mul(CALL_WORK),
             Step::Let(id) if self.graph.as_point(*id).is_some_and(|(p, _)| p.is_math()) => {
                 times.saturating_mul(CALL_WORK)
@@ -235,6 +256,26 @@ impl Nest {
         loss.or_else(|| Some(self.graph.outputs.get(grad?)?.value))
     }
 
+    /// One instruction for each of several lanes, and several for each term.
+    fn pairs_work(&self, fold: Id) -> usize {
+        let axes = pair_sum(&self.graph, fold).map_or([None; 3], |s| [s.rows, s.columns, s.depth].map(Some));
+        axes.iter().flatten().fold(1usize, |n, a| n.saturating_mul(self.extents[a.index()])) / 4
+    }
+
+    /// The axis that is taken by blocks, and the indices of a block.
+    pub fn block(&self) -> Option<(AxisId, usize)> {
+        self.body.iter().find_map(|s| if let Step::Block { axis, size, .. } = s { Some((*axis, *size)) } else { None })
+    }
+
+    /// The elements that a slot has along an axis.
+    pub fn slot_extent(&self, slot: SlotId, axis: AxisId) -> usize {
+        let extent = self.extents[axis.index()];
+        match self.block() {
+            Some((block, size)) if block == axis && self.slots[slot].place == Place::Block => size.min(extent),
+            _ => extent,
+        }
+    }
+
     /// A softmax of every step, and a recursion over the labels with a blank before, between and behind them.
     fn native_work(&self, loss: Option<Id>, grad: Option<usize>) -> usize {
         let axes = self.native_node(loss, grad).and_then(|node| self.graph.as_native(node)).map(|(_, axes, _)| axes);
@@ -249,8 +290,10 @@ const CALL_WORK: usize = 8;
 
 fn folds_along(graph: &Graph, axis: AxisId, body: &[Step]) -> bool {
     body.iter().any(|step| match step {
-        Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } => folds_along(graph, axis, body),
-        Step::Fold { fold, .. } | Step::Call { sum: Some(fold), .. } => {
+        Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } | Step::Block { body, .. } => {
+            folds_along(graph, axis, body)
+        }
+        Step::Fold { fold, .. } | Step::Pairs { fold, .. } | Step::Call { sum: Some(fold), .. } => {
             graph.as_fold(*fold).is_some_and(|(_, bound, _)| bound == axis)
         }
         _ => false,

@@ -73,6 +73,7 @@ fn slot(nest: &Nest, values: &[Id], text: &str) -> Parsed<Slot> {
     let place = match place {
         _ if number("tile") => Place::Tile,
         _ if number("row") => Place::Row,
+        _ if number("block") => Place::Block,
         _ if number("sums") => Place::Sums,
         name => Place::Output(output(&nest.graph, name)?),
     };
@@ -129,6 +130,10 @@ impl Reader<'_> {
         }
         if let Some(head) = text.strip_prefix("for ") {
             let head = head.strip_suffix(", parallel").unwrap_or(head);
+            if let Some((head, size)) = head.split_once(" by block of ") {
+                let size = size.parse().map_err(|_| format!("`{size}` is no size"))?;
+                return Ok(Step::Block { axis: axis(graph, head)?, size, body: self.inside(depth)? });
+            }
             let tiled = head.strip_suffix(" by tile");
             let axis = axis(graph, tiled.unwrap_or(head))?;
             let body = self.inside(depth)?;
@@ -143,6 +148,9 @@ impl Reader<'_> {
         let graph = &self.nest.graph;
         if let Some(rest) = text.strip_prefix("call ") {
             return self.call(rest);
+        }
+        if let Some(rest) = text.strip_prefix("pairs ") {
+            return self.pairs(rest);
         }
         if let Some(rest) = text.strip_prefix("native ") {
             return self.native(rest);
@@ -200,6 +208,25 @@ impl Reader<'_> {
         }
         let from = from.ok_or("expected what the call reads")?;
         Ok(Step::Call { value, from, into, sum })
+    }
+
+    /// `%31 = sum @j %30 with %29 = load block3[i j], into grad.x1`
+    fn pairs(&self, text: &str) -> Parsed<Step> {
+        let (sum, place) = text.rsplit_once(", into ").ok_or("expected `, into PLACE`")?;
+        let value = |part: &str| node(self.values, part.split_once(' ').ok_or("expected ` `")?.0);
+        let (sum, weight) = match sum.split_once(" with ") {
+            Some((sum, weight)) => (sum, Some(weight)),
+            None => (sum, None),
+        };
+        let fold = value(sum)?;
+        let weight = match weight {
+            Some(text) => {
+                let (_, place) = text.split_once(" = load ").ok_or("expected ` = load PLACE`")?;
+                Some(self.slot(value(text)?, place)?)
+            }
+            None => None,
+        };
+        Ok(Step::Pairs { fold, weight, into: self.slot(fold, place)? })
     }
 
     /// `%4 = ctc …; %9 = ctc_grad …, into grad.pred`

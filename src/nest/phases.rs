@@ -6,6 +6,7 @@
 
 use super::Layout;
 use super::native::{native_sink, natives};
+use super::pairs::Plan;
 use crate::error::Result;
 use crate::ir::{AxisId, AxisSet, Graph, Id, Native, Op};
 use std::collections::BTreeSet;
@@ -15,6 +16,10 @@ use std::collections::BTreeSet;
 pub enum Sink {
     Fold(Id),
     Store(usize),
+    /// A value that a sum over pairs takes from a slot.
+    Keep(Id),
+    /// See [`Step::Pairs`](super::Step::Pairs).
+    Pairs(Id),
     /// See [`Step::Native`](super::Step::Native).
     Native {
         loss: Option<Id>,
@@ -26,7 +31,7 @@ impl Sink {
     /// The value that others wait for.
     fn gives(self) -> Option<Id> {
         match self {
-            Sink::Fold(fold) => Some(fold),
+            Sink::Fold(value) | Sink::Pairs(value) | Sink::Keep(value) => Some(value),
             Sink::Native { loss, .. } => loss,
             Sink::Store(_) => None,
         }
@@ -38,6 +43,7 @@ impl Sink {
 pub enum Tree {
     Sink(Sink),
     Loop { axis: AxisId, number: usize, body: Vec<Tree> },
+    Block { axis: AxisId, number: usize, body: Vec<Tree> },
 }
 
 /// The axes that have loops, outermost first: by the largest step that they make in any buffer. So the innermost is
@@ -65,16 +71,27 @@ pub fn order(graph: &Graph, extents: &[usize], layout: &Layout) -> Vec<AxisId> {
     axes
 }
 
-/// The loops of the whole graph.
+/// The loops of the whole graph, and the plan for its pairs, where it holds.
 ///
 /// # Errors
 /// A native kernel's gradient is used otherwise than as an output.
-pub fn tree(graph: &Graph, extents: &[usize], order: &[AxisId]) -> Result<Vec<Tree>> {
+pub fn tree(
+    graph: &Graph,
+    extents: &[usize],
+    order: &[AxisId],
+    plan: Option<Plan>,
+) -> Result<(Vec<Tree>, Option<Plan>)> {
     let folds: Vec<BTreeSet<Id>> = results_under(graph);
     let natives = natives(graph, extents)?;
     let mut sinks: Vec<SinkInfo> = vec![];
     for id in graph.ids() {
         if let Some((_, axis, body)) = graph.as_fold(id) {
+            if let Some((plan, sum)) = plan.as_ref().and_then(|plan| Some((plan, plan.sum(id)?))) {
+                let bound = (axis == plan.block).then_some(axis);
+                let needs = sum.weight.iter().copied().collect();
+                sinks.push(SinkInfo { sink: Sink::Pairs(id), domain: AxisSet::of(plan.block), bound, needs });
+                continue;
+            }
             let domain = graph.ty(body).axes.with(axis);
             sinks.push(SinkInfo {
                 sink: Sink::Fold(id),
@@ -83,6 +100,11 @@ pub fn tree(graph: &Graph, extents: &[usize], order: &[AxisId]) -> Result<Vec<Tr
                 needs: folds[usize::from(body)].clone(),
             });
         }
+    }
+    let weights: BTreeSet<Id> = plan.iter().flat_map(|plan| plan.sums.iter().filter_map(|sum| sum.weight)).collect();
+    for weight in weights {
+        let (domain, needs) = (graph.ty(weight).axes, folds[usize::from(weight)].clone());
+        sinks.push(SinkInfo { sink: Sink::Keep(weight), domain, bound: None, needs });
     }
     for sink in &natives {
         sinks.push(native_sink(graph, &folds, *sink));
@@ -93,7 +115,12 @@ pub fn tree(graph: &Graph, extents: &[usize], order: &[AxisId]) -> Result<Vec<Tr
         let needs = folds[usize::from(output.value)].clone();
         sinks.push(SinkInfo { sink: Sink::Store(index), domain, bound: None, needs });
     }
-    Ok(Phases { order, loops: 0 }.arrange(AxisSet::EMPTY, in_order(sinks)))
+    let sinks = in_order(sinks);
+    if plan.as_ref().is_some_and(|plan| !is_in_one_block(plan, &sinks)) {
+        return tree(graph, extents, order, None);
+    }
+    let block = plan.as_ref().map(|plan| plan.block);
+    Ok((Phases { order, block, loops: 0 }.arrange(AxisSet::EMPTY, sinks), plan))
 }
 
 #[derive(Clone)]
@@ -131,8 +158,18 @@ fn results_under(graph: &Graph) -> Vec<BTreeSet<Id>> {
     under
 }
 
+/// Whether whatever needs a sum over pairs runs in the same pass over the blocks: a block's sums end with it.
+fn is_in_one_block(plan: &Plan, sinks: &[SinkInfo]) -> bool {
+    let phases = phases(plan.block, sinks);
+    let pass = |id: Id| sinks.iter().zip(&phases).find(|(s, _)| s.sink.gives() == Some(id)).map(|(_, phase)| *phase);
+    let lasts = |id: Id| !plan.sums.iter().any(|s| s.fold == id && s.rows == plan.block || s.weight == Some(id));
+    sinks.iter().zip(&phases).all(|(sink, phase)| sink.needs.iter().all(|&id| lasts(id) || pass(id) == Some(*phase)))
+}
+
 struct Phases<'a> {
     order: &'a [AxisId],
+    /// The axis that is taken by blocks.
+    block: Option<AxisId>,
     loops: usize,
 }
 
@@ -156,8 +193,40 @@ impl Phases<'_> {
             if !along.is_empty() {
                 let number = self.loops;
                 self.loops += 1;
-                let body = self.arrange(context.with(axis), along);
-                trees.push(Tree::Loop { axis, number, body });
+                trees.push(if self.block == Some(axis) {
+                    Tree::Block { axis, number, body: self.arrange_block(axis, along) }
+                } else {
+                    Tree::Loop { axis, number, body: self.arrange(context.with(axis), along) }
+                });
+            }
+        }
+        trees
+    }
+
+    /// Arranges sinks inside the blocks of an axis: loops over the rows of a block, and between them the sums that are
+    /// taken for all its rows.
+    fn arrange_block(&mut self, axis: AxisId, sinks: Vec<SinkInfo>) -> Vec<Tree> {
+        let is_whole = |sink: &SinkInfo| matches!(sink.sink, Sink::Pairs(_));
+        let mut passes: Vec<usize> = vec![];
+        for sink in &sinks {
+            let earliest = sinks.iter().zip(&passes).filter_map(|(other, &pass)| {
+                let finished = usize::from(is_whole(sink) && !is_whole(other));
+                sink.needs.contains(&other.sink.gives()?).then_some(pass + finished)
+            });
+            passes.push(earliest.max().unwrap_or(0));
+        }
+        let mut trees = vec![];
+        for pass in 0..=passes.iter().copied().max().unwrap_or(0) {
+            let at = |whole: bool| -> Vec<SinkInfo> {
+                let here = sinks.iter().zip(&passes).filter(|(s, p)| **p == pass && is_whole(s) == whole);
+                here.map(|(s, _)| s.clone()).collect()
+            };
+            trees.extend(at(true).into_iter().map(|s| Tree::Sink(s.sink)));
+            let rows = at(false);
+            if !rows.is_empty() {
+                let number = self.loops;
+                self.loops += 1;
+                trees.push(Tree::Loop { axis, number, body: self.arrange(AxisSet::of(axis), rows) });
             }
         }
         trees

@@ -4,6 +4,7 @@
 //! Which values are kept is found by trying: a walk that meets a costly value of a closed loop notes it, and the walk
 //! starts over.
 
+use super::pairs::Plan;
 use super::phases::{Sink, Tree};
 use super::{Layout, Place, Slot, SlotId, Step, native_numbers, tile};
 use crate::error::{Error, Result};
@@ -13,11 +14,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// Recomputing costs at most so many flops; what costs more is kept.
 const CHEAP: u32 = 10;
 
-pub fn place(graph: &Graph, layout: &Layout, order: &[AxisId], tree: &[Tree]) -> Result<(Vec<Slot>, Vec<Step>)> {
+pub fn place(
+    graph: &Graph,
+    layout: &Layout,
+    order: &[AxisId],
+    plan: Option<&Plan>,
+    tree: &[Tree],
+) -> Result<(Vec<Slot>, Vec<Step>)> {
     let mut kept = BTreeMap::new();
     // Every restart notes one more value, or shortens the loops that it and its users share.
     for _ in 0..=graph.nodes.len() * (order.len() + 1) {
-        let mut walk = Walk::new(graph, layout, order, &kept);
+        let mut walk = Walk::new(graph, layout, order, plan, &kept);
         match walk.trees(tree) {
             Ok(()) => return Ok((walk.slots, walk.bodies.pop().expect("the outermost"))),
             Err(Stop::Error(error)) => return Err(error),
@@ -57,6 +64,9 @@ struct Walk<'g> {
     graph: &'g Graph,
     layout: &'g Layout,
     order: &'g [AxisId],
+    plan: Option<&'g Plan>,
+    /// Where among the open loops the blocks are.
+    block: Option<usize>,
     kept: &'g BTreeMap<Id, Vec<Nested>>,
     slots: Vec<Slot>,
     /// The loops that are open, outermost first.
@@ -72,11 +82,19 @@ struct Walk<'g> {
 }
 
 impl<'g> Walk<'g> {
-    fn new(graph: &'g Graph, layout: &'g Layout, order: &'g [AxisId], kept: &'g BTreeMap<Id, Vec<Nested>>) -> Self {
+    fn new(
+        graph: &'g Graph,
+        layout: &'g Layout,
+        order: &'g [AxisId],
+        plan: Option<&'g Plan>,
+        kept: &'g BTreeMap<Id, Vec<Nested>>,
+    ) -> Self {
         Self {
             graph,
             layout,
             order,
+            plan,
+            block: None,
             kept,
             slots: vec![],
             path: vec![],
@@ -96,7 +114,10 @@ impl<'g> Walk<'g> {
                 }
                 Tree::Sink(Sink::Fold(fold)) => self.fold(*fold)?,
                 Tree::Sink(Sink::Native { loss, grad }) => self.native(*loss, *grad)?,
+                Tree::Sink(Sink::Keep(value)) => self.keep_for_pairs(*value)?,
+                Tree::Sink(Sink::Pairs(fold)) => self.pairs(*fold)?,
                 Tree::Loop { axis, number, body } => self.enter(*axis, *number, body)?,
+                Tree::Block { axis, number, body } => self.blocks(*axis, *number, body)?,
             }
         }
         Ok(())
@@ -121,7 +142,59 @@ impl<'g> Walk<'g> {
             Step::Loop { axis, body }
         };
         self.push(step);
+        let in_block = self.block.is_some_and(|place| self.path[place].0 == axis);
+        if in_block { Ok(()) } else { self.finish_folds(axis) }
+    }
+
+    fn blocks(&mut self, axis: AxisId, number: usize, trees: &[Tree]) -> Result<(), Stop> {
+        let size = self.plan.map_or(1, |plan| plan.size);
+        self.block = Some(self.path.len());
+        self.path.push((axis, number));
+        self.bodies.push(vec![]);
+        self.scopes.push(HashMap::new());
+        self.trees(trees)?;
+        let body = self.bodies.pop().expect("pushed above");
+        self.scopes.pop();
+        self.path.pop();
+        self.block = None;
+        self.push(Step::Block { axis, size, body });
         self.finish_folds(axis)
+    }
+
+    /// A weight is kept for all pairs of a block.
+    fn keep_for_pairs(&mut self, value: Id) -> Result<(), Stop> {
+        let block = self.block.ok_or_else(|| Error::internal("nest", "pairs outside a block"))?;
+        if !self.kept.contains_key(&value) {
+            return Err(Stop::Keep(value, self.path[..=block].to_vec()));
+        }
+        self.require(value)?;
+        Ok(())
+    }
+
+    fn pairs(&mut self, fold: Id) -> Result<(), Stop> {
+        let missing = || Error::internal("nest", "a sum over pairs that has no plan");
+        let (plan, block) = (self.plan.ok_or_else(missing)?, self.block.ok_or_else(missing)?);
+        let sum = *plan.sum(fold).ok_or_else(missing)?;
+        let weight = match sum.weight {
+            None => None,
+            Some(value) => match self.scopes.last().and_then(|scope| scope.get(&value)) {
+                Some(&AtHand::Slot(slot)) => Some(slot),
+                _ => return Err(missing().into()),
+            },
+        };
+        // A sum over the axis of the blocks lasts beyond them.
+        let depth = if self.graph.ty(fold).axes.contains(plan.block) { block + 1 } else { block };
+        let into = self.slot(fold, depth, Place::Row);
+        self.push(Step::Pairs { fold, weight, into });
+        self.at_hand(depth, fold, AtHand::Slot(into));
+        self.made.insert(fold, self.path[..depth].to_vec());
+        Ok(())
+    }
+
+    /// The axes that have one index within the outer `depth` loops: a block has several.
+    fn fixed(&self, depth: usize) -> AxisSet {
+        let loops = self.path[..depth].iter().enumerate().filter(|(place, _)| Some(*place) != self.block);
+        loops.map(|(_, (axis, _))| *axis).collect()
     }
 
     /// The folds along an axis end with its loop.
@@ -170,8 +243,9 @@ impl<'g> Walk<'g> {
 
     /// Memory along the axes of a value that the outer `depth` loops do not fix.
     fn slot(&mut self, value: Id, depth: usize, place: Place) -> SlotId {
-        let fixed: AxisSet = self.path[..depth].iter().map(|(a, _)| *a).collect();
-        let open = self.graph.ty(value).axes.minus(fixed);
+        let open = self.graph.ty(value).axes.minus(self.fixed(depth));
+        let in_block = self.block.filter(|&block| depth > block && open.contains(self.path[block].0));
+        let place = if in_block.is_some() && place == Place::Row { Place::Block } else { place };
         let axes = self.order.iter().copied().filter(|a| open.contains(*a)).collect();
         self.slots.push(Slot { value, axes, place });
         self.slots.len() - 1
@@ -180,9 +254,12 @@ impl<'g> Walk<'g> {
     fn fold(&mut self, fold: Id) -> Result<(), Stop> {
         let (kind, axis, body) = self.graph.as_fold(fold).expect("a fold");
         self.require(body)?;
-        let outside = self.depth_of(axis)? - 1;
-        let fixed: AxisSet = self.path[..outside].iter().map(|(a, _)| *a).collect();
-        let slot = if self.graph.ty(fold).axes.is_subset(fixed) {
+        // A fold along the axis of the blocks lasts beyond them.
+        let outside = match self.block {
+            Some(block) if self.path[block].0 == axis => block,
+            _ => self.depth_of(axis)? - 1,
+        };
+        let slot = if self.graph.ty(fold).axes.is_subset(self.fixed(outside)) {
             None
         } else {
             let place = if kind == Fold::Sum { Place::Sums } else { Place::Row };
@@ -215,7 +292,7 @@ impl<'g> Walk<'g> {
 
     /// The depth at which an axis has its index.
     fn depth_of(&self, axis: AxisId) -> Result<usize, Stop> {
-        let found = self.path.iter().position(|(a, _)| *a == axis);
+        let found = self.path.iter().enumerate().position(|(place, (a, _))| *a == axis && Some(place) != self.block);
         Ok(found.ok_or_else(|| Error::internal("nest", "an index outside its loop"))? + 1)
     }
 

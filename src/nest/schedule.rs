@@ -1,5 +1,6 @@
 //! Schedule: from an expanded graph and the layout of its buffers to a nest.
 
+use super::pairs::Plan;
 use super::{Layout, Nest, Place, Step, check_on, phases, place};
 use crate::error::{Error, Result};
 use crate::ir::{AxisSet, Graph, Id, Op};
@@ -11,8 +12,9 @@ use crate::ir::{AxisSet, Graph, Id, Op};
 pub fn schedule(graph: &Graph, extents: &[usize], layout: &Layout) -> Result<Nest> {
     graph.ids().try_for_each(|id| check_read(graph, extents, id))?;
     let order = phases::order(graph, extents, layout);
-    let tree = phases::tree(graph, extents, &order)?;
-    let (slots, body) = place::place(graph, layout, &order, &tree)?;
+    let plan = Plan::new(graph, extents, layout, &order);
+    let (tree, plan) = phases::tree(graph, extents, &order, plan)?;
+    let (slots, body) = place::place(graph, layout, &order, plan.as_ref(), &tree)?;
     let mut nest = Nest { graph: graph.clone(), extents: extents.to_vec(), slots, body };
     keep_in_outputs(&mut nest, layout);
     check_on(&nest, layout)?;
@@ -44,7 +46,7 @@ fn check_read(graph: &Graph, extents: &[usize], read: Id) -> Result<()> {
 fn keep_in_outputs(nest: &mut Nest, layout: &Layout) {
     let mut taken = vec![false; nest.graph.outputs.len()];
     for slot in 0..nest.slots.len() {
-        if nest.slots[slot].place != Place::Row || !is_kept(&nest.body, slot) {
+        if !matches!(nest.slots[slot].place, Place::Row | Place::Block) || !is_kept(&nest.body, slot) {
             continue;
         }
         let axes = nest.graph.ty(nest.slots[slot].value).axes;
@@ -72,6 +74,7 @@ fn stored_last(body: &[Step], slot: usize, output: usize) -> bool {
     let steps = flat(body);
     let uses = |step: &Step| match step {
         Step::Keep { slot: s, .. } | Step::Load { slot: s, .. } => *s == slot,
+        Step::Pairs { weight, into, .. } => *into == slot || *weight == Some(slot),
         Step::Call { from, into, .. } => {
             *into == Some(slot) || matches!(from, super::Source::Slot { slot: s, .. } if *s == slot)
         }
@@ -86,7 +89,9 @@ fn stored_last(body: &[Step], slot: usize, output: usize) -> bool {
 fn flat(body: &[Step]) -> Vec<&Step> {
     body.iter()
         .flat_map(|step| match step {
-            Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } => flat(body),
+            Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } | Step::Block { body, .. } => {
+                flat(body)
+            }
             step => vec![step],
         })
         .collect()

@@ -59,6 +59,21 @@ impl Text<'_> {
                 writeln!(f, "for {} by tile{parallel}", graph.axis_name(*axis))?;
                 self.body(f, body, depth + 1)
             }
+            Step::Block { axis, size, body } => {
+                let parallel = if self.nest.parallel_axis() == Some(*axis) { ", parallel" } else { "" };
+                writeln!(f, "for {} by block of {size}{parallel}", graph.axis_name(*axis))?;
+                self.body(f, body, depth + 1)
+            }
+            Step::Pairs { fold, weight, into } => {
+                let adds = graph.as_fold(*fold).map(|(_, axis, _)| axis) == self.nest.block().map(|(axis, _)| axis);
+                let operator = if adds { "+=" } else { "=" };
+                write!(f, "pairs {} {operator} {}", name(*fold), graph.equation_text(*fold, &self.numbers))?;
+                if let Some(slot) = weight {
+                    let value = self.nest.slots[*slot].value;
+                    write!(f, " with {} = load {}", name(value), self.slot_text(*slot))?;
+                }
+                writeln!(f, ", into {}", self.slot_text(*into))
+            }
             Step::Lanes { body } => {
                 writeln!(f, "lanes")?;
                 self.body(f, body, depth + 1)
@@ -131,7 +146,9 @@ impl Nest {
     pub(super) fn slot_text(&self, slot: SlotId) -> String {
         let found = &self.slots[slot];
         match found.place {
-            Place::Row | Place::Sums => self.place_text(slot) + &self.graph.axes_text(found.axes.iter().copied()),
+            Place::Row | Place::Block | Place::Sums => {
+                self.place_text(slot) + &self.graph.axes_text(found.axes.iter().copied())
+            }
             Place::Tile | Place::Output(_) => self.place_text(slot),
         }
     }
@@ -140,6 +157,7 @@ impl Nest {
         match self.slots[slot].place {
             Place::Tile => format!("tile{slot}"),
             Place::Row => format!("row{slot}"),
+            Place::Block => format!("block{slot}"),
             Place::Sums => format!("sums{slot}"),
             Place::Output(output) => self.graph.outputs[output].name.clone(),
         }

@@ -7,6 +7,7 @@
 
 mod native;
 mod number;
+mod pairs;
 
 use super::graph::Buffer;
 use crate::error::{Error, Result};
@@ -15,6 +16,7 @@ use crate::nest::{Nest, Place, SlotId, Source, Step, TILE};
 use ndarray::{ArrayD, IxDyn};
 use number::{Number, apply};
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Runs a nest: arrays along the outputs' axes, in that order. `inputs` has one buffer per input of its graph.
 ///
@@ -41,6 +43,8 @@ struct Machine<'n> {
     at: Vec<Option<usize>>,
     /// The start of the open tile.
     tile: usize,
+    /// The axis of the open block, and its indices.
+    block: Option<(AxisId, Range<usize>)>,
     scopes: Vec<HashMap<Id, Number>>,
     /// Folds whose loop has not ended: their total, or the slot that has it.
     running: HashMap<Id, Total>,
@@ -57,9 +61,10 @@ enum Total {
 impl<'n> Machine<'n> {
     fn new(nest: &'n Nest, inputs: &'n [Buffer]) -> Self {
         let count = |axes: &[AxisId]| axes.iter().map(|a| nest.extents[a.index()]).product::<usize>();
-        let slots = nest.slots.iter().map(|slot| match slot.place {
+        let slots = nest.slots.iter().enumerate().map(|(index, slot)| match slot.place {
             Place::Tile => vec![None; TILE],
             Place::Row | Place::Sums => vec![None; count(&slot.axes)],
+            Place::Block => vec![None; slot.axes.iter().map(|&a| nest.slot_extent(index, a)).product()],
             Place::Output(_) => vec![],
         });
         let outputs = nest.graph.outputs.iter().map(|o| {
@@ -68,7 +73,17 @@ impl<'n> Machine<'n> {
         });
         let (slots, outputs) = (slots.collect(), outputs.collect());
         let at = nest.extents.iter().map(|&size| (size == 1).then_some(0)).collect();
-        Self { nest, inputs, at, tile: 0, scopes: vec![HashMap::new()], running: HashMap::new(), slots, outputs }
+        Self {
+            nest,
+            inputs,
+            at,
+            tile: 0,
+            block: None,
+            scopes: vec![HashMap::new()],
+            running: HashMap::new(),
+            slots,
+            outputs,
+        }
     }
 
     fn results(self) -> Done<Vec<ArrayD<f64>>> {
@@ -92,6 +107,8 @@ impl<'n> Machine<'n> {
         match step {
             Step::Loop { axis, body } => self.run_loop(*axis, body),
             Step::Tile { axis, body } => self.run_tiles(*axis, body),
+            Step::Block { axis, size, body } => self.run_blocks(*axis, *size, body),
+            Step::Pairs { fold, weight, into } => self.pairs(*fold, *weight, *into),
             Step::Lanes { .. } | Step::Call { .. } => Err("lanes outside a tile".into()),
             Step::Native { loss, grad } => self.native(*loss, *grad),
             Step::Let(value) => {
@@ -127,15 +144,16 @@ impl<'n> Machine<'n> {
     }
 
     fn run_loop(&mut self, axis: AxisId, body: &[Step]) -> Done {
-        for index in 0..self.open(axis)? {
+        for index in self.open(axis)? {
             self.inside(axis, index, |m| m.body(body))?;
         }
         self.close(axis)
     }
 
     fn run_tiles(&mut self, axis: AxisId, body: &[Step]) -> Done {
-        let size = self.open(axis)?;
-        for start in (0..size).step_by(TILE) {
+        let range = self.open(axis)?;
+        let size = range.end;
+        for start in range.step_by(TILE) {
             self.tile = start;
             for slot in 0..self.slots.len() {
                 if self.nest.slots[slot].place == Place::Tile {
@@ -155,10 +173,10 @@ impl<'n> Machine<'n> {
         self.close(axis)
     }
 
-    /// The extent of an axis that is about to have a loop.
-    fn open(&self, axis: AxisId) -> Done<usize> {
+    /// The indices of an axis that is about to have a loop.
+    fn open(&self, axis: AxisId) -> Done<Range<usize>> {
         match self.nest.extents[axis.index()] {
-            size if size == 1 || self.at[axis.index()].is_none() => Ok(size),
+            size if size == 1 || self.at[axis.index()].is_none() => Ok(self.range(axis)),
             _ => Err("an axis has a loop inside its loop".into()),
         }
     }
@@ -174,6 +192,9 @@ impl<'n> Machine<'n> {
 
     /// The folds along an axis end with its loop.
     fn close(&mut self, axis: AxisId) -> Done {
+        if self.block.as_ref().is_some_and(|(block, _)| *block == axis) {
+            return Ok(()); // the blocks go on
+        }
         let along = |fold: &Id| self.nest.graph.as_fold(*fold).is_some_and(|(_, bound, _)| bound == axis);
         let ended: Vec<Id> = self.running.keys().copied().filter(along).collect();
         for fold in ended {
@@ -325,6 +346,7 @@ impl<'n> Machine<'n> {
                 index.checked_sub(self.tile).filter(|&lane| lane < TILE).ok_or("a lane outside its tile")?
             }
             Place::Row | Place::Sums => self.place(&found.axes)?,
+            Place::Block => self.place_in_block(slot)?,
             Place::Output(output) => {
                 let place = self.output_place(output)?;
                 let memory = &mut self.outputs[output];

@@ -1,0 +1,142 @@
+//! Pairs: every row of one matrix against every row of another, for sums over what the two rows share.
+//!
+//! [`contract`](Pairs::contract) gives a number for each pair, [`spread`](Pairs::spread) a row from a number for each
+//! pair. Both hold a few rows in registers while they pass over the others, so that a row is read from the cache once
+//! for several; and both work on the differences themselves, whose digits an expansion into products would lose.
+
+mod lanes;
+mod loops;
+
+use crate::ir::Dtype;
+
+/// What two elements x and y of a pair of rows give.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Term {
+    /// Contracted (x − y)², spread x − y.
+    Difference,
+    /// Contracted x · y, spread y.
+    Product,
+}
+
+impl Term {
+    pub const ALL: [Term; 2] = [Term::Difference, Term::Product];
+}
+
+/// Rows of floats in memory: elements of a row are neighbours; the stride from row to row counts elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows {
+    pub start: *mut u8,
+    pub stride: isize,
+    pub count: usize,
+}
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Pairs {
+    pub real: Dtype,
+    pub term: Term,
+    pub x: Rows,
+    pub y: Rows,
+    /// Elements of a row.
+    pub depth: usize,
+}
+
+/// A number for each pair, by its row of x and its row of y.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix {
+    pub start: *mut u8,
+    pub strides: [isize; 2],
+}
+
+impl Pairs {
+    /// `out[i, j] = Σ_d term(x[i, d], y[j, d])`
+    ///
+    /// # Safety
+    /// `x` and `y` are valid for reads of all their rows, `out` for writes of every pair, and does not overlap them.
+    pub unsafe fn contract(&self, out: Matrix) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.real {
+                Dtype::F64 => loops::contract_f64(self, out),
+                _ => loops::contract_f32(self, out),
+            }
+        }
+    }
+
+    /// `out[i, d] = factor · Σ_j weight[i, j] · term'(x[i, d], y[j, d])`, added to what `out` has where `adds`.
+    ///
+    /// # Safety
+    /// `x` and `y` are valid for reads of all their rows, `weight` for reads of every pair, `out` for reads and writes of
+    /// as many rows as `x` has; it overlaps none of them.
+    pub unsafe fn spread(&self, weight: Matrix, out: Rows, factor: f64, adds: bool) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.real {
+                Dtype::F64 => loops::spread_f64(self, weight, out, factor, adds),
+                _ => loops::spread_f32(self, weight, out, factor, adds),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize, seed: u64) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    fn rows(x: &[f32], count: usize, stride: usize) -> Rows {
+        Rows { start: x.as_ptr().cast_mut().cast(), stride: stride as isize, count }
+    }
+
+    #[test]
+    fn agrees_with_the_definition_at_every_size() {
+        for (n, m, depth) in [(1, 1, 1), (3, 5, 7), (4, 8, 16), (9, 6, 33), (5, 300, 600), (2, 3, 1100)] {
+            let (wide, x, y, weight) =
+                (depth + 3, numbers(n * (depth + 3), 1), numbers(m * (depth + 3), 2), numbers(n * m, 3));
+            for term in Term::ALL {
+                let pairs = Pairs { real: Dtype::F32, term, x: rows(&x, n, wide), y: rows(&y, m, wide), depth };
+                let mut out = vec![0f32; n * m];
+                let mut spread = vec![1f32; n * depth];
+                // SAFETY: the buffers have the sizes that are told.
+                unsafe {
+                    pairs.contract(Matrix { start: out.as_mut_ptr().cast(), strides: [m as isize, 1] });
+                    let weight = Matrix { start: weight.as_ptr().cast_mut().cast(), strides: [m as isize, 1] };
+                    pairs.spread(weight, rows(&spread, n, depth), -1.0, true);
+                    std::hint::black_box(&mut spread);
+                }
+                let at = |a: &[f32], row: usize, d: usize| f64::from(a[row * wide + d]);
+                for i in 0..n {
+                    for j in 0..m {
+                        let of = |d| match term {
+                            Term::Difference => (at(&x, i, d) - at(&y, j, d)).powi(2),
+                            Term::Product => at(&x, i, d) * at(&y, j, d),
+                        };
+                        let sum: f64 = (0..depth).map(of).sum();
+                        let terms: f64 = (0..depth).map(|d| of(d).abs()).sum();
+                        assert!((f64::from(out[i * m + j]) - sum).abs() <= 3e-7 * terms);
+                    }
+                    for d in 0..depth {
+                        let of = |j: usize| {
+                            let weight = f64::from(weight[i * m + j]);
+                            match term {
+                                Term::Difference => weight * (at(&x, i, d) - at(&y, j, d)),
+                                Term::Product => weight * at(&y, j, d),
+                            }
+                        };
+                        let sum = 1.0 - (0..m).map(of).sum::<f64>();
+                        let terms = 1.0 + (0..m).map(|j| of(j).abs()).sum::<f64>();
+                        assert!((f64::from(spread[i * depth + d]) - sum).abs() <= 3e-7 * terms);
+                    }
+                }
+            }
+        }
+    }
+}
