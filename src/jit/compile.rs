@@ -1,6 +1,6 @@
 //! Compile: a module for one kernel, with the functions that it calls.
 
-use super::emit::Emitter;
+use super::emit::{Emitter, Natives};
 use super::kernel::{Code, Entry};
 use super::memory::scratch;
 use super::native;
@@ -115,25 +115,24 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
         let function = module.declare_function(&name, Linkage::Import, &signature).map_err(fail)?;
         refs.insert((math, form, dtype), module.declare_func_in_func(function, &mut context.func));
     }
-    let mut native = None;
+    let mut natives = Natives::default();
     if native_scratch.is_some() {
         let mut signature = module.make_signature();
         signature.params = vec![pointer; 6];
         signature.returns = vec![AbiParam::new(types::I32)];
         let function = module.declare_function(native::CTC, Linkage::Import, &signature).map_err(fail)?;
-        native = Some(module.declare_func_in_func(function, &mut context.func));
+        natives.ctc = Some(module.declare_func_in_func(function, &mut context.func));
     }
-    let mut pairs_function = None;
     if has_pairs {
         let mut signature = module.make_signature();
         signature.params = vec![pointer; 5];
         let function = module.declare_function(pairs::PAIRS, Linkage::Import, &signature).map_err(fail)?;
-        pairs_function = Some(module.declare_func_in_func(function, &mut context.func));
+        natives.pairs = Some(module.declare_func_in_func(function, &mut context.func));
     }
     let mut frontend = FunctionBuilderContext::new();
     let config = module.target_config();
     let before_avx = target::is_before_avx(module.isa());
-    let mut emitter = Emitter::new(nest, binding, &mut context, &mut frontend, refs, native, pairs_function, scratch);
+    let mut emitter = Emitter::new(nest, binding, &mut context, &mut frontend, refs, natives, scratch);
     emitter.before_avx = before_avx;
     let constants = emitter.function(config)?.into_words();
     Ok(Built { module, id, context, scratch: size, constants })

@@ -46,6 +46,13 @@ pub(super) struct Running {
     pub total: Variable,
 }
 
+/// The native kernels that a nest calls.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Natives {
+    pub ctc: Option<FuncRef>,
+    pub pairs: Option<FuncRef>,
+}
+
 pub(super) struct Emitter<'a> {
     pub nest: &'a Nest,
     pub binding: &'a Binding,
@@ -65,11 +72,9 @@ pub(super) struct Emitter<'a> {
     pub table: Value,
     pub constants: Constants,
     pub offsets: Vec<usize>,
-    /// Where the scratch of native kernels begins, and the kernel.
+    /// Where the scratch of native kernels begins, and the kernels.
     pub native_scratch: usize,
-    pub native: Option<FuncRef>,
-    /// The kernel of sums over pairs.
-    pub pairs_function: Option<FuncRef>,
+    pub natives: Natives,
     /// The axis of the open block, its first index and the one behind its last.
     pub block: Option<(AxisId, Value, Value)>,
     pub status: Variable,
@@ -91,8 +96,7 @@ impl<'a> Emitter<'a> {
         context: &'a mut Context,
         frontend: &'a mut FunctionBuilderContext,
         functions: BTreeMap<TileFunction, FuncRef>,
-        native: Option<FuncRef>,
-        pairs_function: Option<FuncRef>,
+        natives: Natives,
         scratch: Scratch,
     ) -> Self {
         let names: Vec<String> = nest.graph.outputs.iter().map(|o| o.name.clone()).collect();
@@ -130,8 +134,7 @@ impl<'a> Emitter<'a> {
             constants: Constants::default(),
             offsets: scratch.offsets,
             native_scratch: scratch.native,
-            native,
-            pairs_function,
+            natives,
             block: None,
             status,
             before_avx: false,

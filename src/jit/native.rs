@@ -82,7 +82,7 @@ impl Emitter<'_> {
             None => self.b.ins().iconst(types::I64, 0),
         };
         let scratch = self.b.ins().iadd_imm_s(self.scratch, self.native_scratch as i64);
-        let function = self.native.ok_or_else(fault)?;
+        let function = self.natives.ctc.ok_or_else(fault)?;
         let done = self.b.ins().call(function, &[words, logits, label, result, gradient, scratch]);
         let status = self.b.inst_results(done)[0];
         let clean = self.b.ins().iconst(types::I32, 0);

@@ -27,7 +27,7 @@ fn fault(problem: &str) -> Error {
 impl Emitter<'_> {
     pub(super) fn pairs(&mut self, fold: Id, weight: Option<SlotId>, into: SlotId) -> Result<()> {
         let sum = pair_sum(&self.nest.graph, fold).ok_or_else(|| fault("a sum that is none"))?;
-        let function = self.pairs_function.ok_or_else(|| fault("no kernel"))?;
+        let function = self.natives.pairs.ok_or_else(|| fault("no kernel"))?;
         let size = PAIR_WORDS as u32 * 8;
         let words = self.b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, size, 3));
         let put = |e: &mut Self, word: PairWord, value: Value| {

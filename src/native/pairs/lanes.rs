@@ -1,6 +1,8 @@
 //! Lanes: as many numbers as one register of the widest level has, in the registers of each level. Every operation has
 //! the same bits at every level.
 
+#![allow(clippy::needless_range_loop)] // several arrays go by one index
+
 /// 16 of f32, or 8 of f64.
 pub(super) trait Lanes: Copy {
     type Real: Copy;

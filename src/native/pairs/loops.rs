@@ -1,5 +1,7 @@
 //! The loops over pairs of rows, for the lanes of each vector level, with the same bits at every level.
 
+#![allow(clippy::needless_range_loop)] // several arrays go by one index
+
 use super::lanes::Lanes;
 use super::{Matrix, Pairs, Rows, Term};
 use crate::vmath::{Level, level};
