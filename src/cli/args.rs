@@ -116,7 +116,10 @@ Examples:
   lossjit inspect L2Loss --input pred=f32[64,1000] --input label=f32[64,1000] --stage cost --run
 
   lossjit inspect HuberLoss --input pred=f32[8,9] --input label=f32[8,9] --grad pred \\
-      --stage joint --format dot | dot -Tsvg > joint.svg";
+      --stage joint --format svg --output joint.svg
+
+  lossjit inspect SoftmaxCELoss --input pred=f32[512,32000] --input label=i32[512] --grad all \\
+      --format html --output softmax.html";
 
 #[derive(Args, Debug)]
 #[command(after_help = INSPECT_EXAMPLES)]
@@ -141,7 +144,8 @@ pub(super) struct InspectArgs {
     #[arg(long, value_name = "STAGE", value_enum, default_value = "all")]
     pub(super) stage: Part,
 
-    /// How to show it; DOT is for Graphviz and has the stages that are graphs
+    /// How to show it; dot (for Graphviz) and svg draw the stages that are graphs; html is one page
+    /// with all stages
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub(super) format: Format,
 
@@ -183,6 +187,7 @@ pub(super) enum Format {
     Text,
     Json,
     Dot,
+    Svg,
     Html,
 }
 

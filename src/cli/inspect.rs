@@ -51,8 +51,9 @@ fn measure(args: &InspectArgs, trace: &Trace, wanted: &Wanted, threads: usize) -
 
 fn show(report: &Report, args: &InspectArgs) -> Result<String, Failure> {
     match (args.format, args.stage) {
-        (Format::Html, _) => Err(Failure::work("html: this version cannot make it; text, json and dot can be had")),
-        (format, part) if args.origins && (format == Format::Dot || matches!(part, Part::Explain | Part::Cost)) => {
+        // One page has all of it; links lead to each stage.
+        (Format::Html, _) => Ok(report.html()),
+        (Format::Dot | Format::Svg, _) | (_, Part::Explain | Part::Cost) if args.origins => {
             Err(Failure::usage("--origins: only the stages' text and the JSON have them"))
         }
         (Format::Text, Part::All) if args.origins => Ok(report.text_with_origins()),
@@ -62,15 +63,27 @@ fn show(report: &Report, args: &InspectArgs) -> Result<String, Failure> {
         (Format::Json, Part::All) => Ok(report.json()),
         (Format::Json, Part::Explain) => Ok(report.json_of(&["simplifications", "derivations", "unexplained"])),
         (Format::Json, Part::Cost) => Ok(report.json_of(&["cost", "machine", "measured"])),
-        (Format::Dot, Part::All) => Ok(report.dot_of_all()),
-        (Format::Dot, Part::Explain | Part::Cost) => {
-            Err(Failure::usage("dot: the explanation and the cost are no graphs; the stages trace to nest are"))
-        }
+        (Format::Dot | Format::Svg, part) => picture(report, part, args.format),
         (Format::Text, stage) if args.origins => Ok(report.stage_text_with_origins(stage.stage())),
         (Format::Text, stage) => Ok(report.stage_text(stage.stage())),
         (Format::Json, stage) => Ok(report.json_of_stage(stage.stage())),
-        (Format::Dot, stage) => report.dot(stage.stage()).map_err(|problem| Failure::usage(format!("dot: {problem}"))),
     }
+}
+
+/// A graph as DOT or as SVG.
+fn picture(report: &Report, part: Part, format: Format) -> Result<String, Failure> {
+    let picture = match (format, part) {
+        (_, Part::Explain | Part::Cost) => {
+            Err("the explanation and the cost are no graphs; the stages trace to nest are".into())
+        }
+        // All that is computed, before it is cut into loops.
+        (Format::Svg, Part::All) => report.svg(Stage::Joint),
+        (Format::Svg, stage) => report.svg(stage.stage()),
+        (_, Part::All) => Ok(report.dot_of_all()),
+        (_, stage) => report.dot(stage.stage()),
+    };
+    let name = if format == Format::Svg { "svg" } else { "dot" };
+    picture.map_err(|problem| Failure::usage(format!("{name}: {problem}")))
 }
 
 impl Part {

@@ -35,13 +35,16 @@
 mod cost;
 mod derivation;
 mod dot;
+mod escape;
 mod formula;
+mod html;
 mod json;
 mod listing;
 mod machine;
 mod make;
 mod report;
 mod sources;
+mod svg;
 pub(crate) mod table;
 mod text;
 

@@ -114,6 +114,21 @@ fn dot_of_one_stage_and_of_all() {
 }
 
 #[test]
+fn svg_of_one_stage_and_html_of_all() {
+    let dir = Workdir::new();
+    let joint = dir.done(&format!("{SOFTMAX} --format svg"));
+    assert!(joint.starts_with("<svg ") && joint.contains("lse @c"));
+    assert_eq!(joint, dir.done(&format!("{SOFTMAX} --stage joint --format svg")));
+    let refused = dir.failed(2, &format!("{SOFTMAX} --stage clif --format svg"));
+    assert!(refused.contains("svg: clif has no graph"), "{refused}");
+    let refused = dir.failed(2, &format!("{SOFTMAX} --stage cost --format svg"));
+    assert!(refused.contains("svg: the explanation and the cost are no graphs"), "{refused}");
+    let page = dir.done(&format!("{SOFTMAX} --format html"));
+    assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+    assert!(STAGES.iter().all(|stage| page.contains(&format!("id=\"pane-{stage}\""))));
+}
+
+#[test]
 fn a_file_is_written_whole_or_not_at_all() {
     let dir = Workdir::new();
     let text = dir.done(&format!("{SOFTMAX} --stage simplify"));
