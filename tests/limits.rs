@@ -22,15 +22,13 @@ fn results_larger_than_memory() {
     assert_eq!(told.unwrap_err().to_string(), "l2: axis i is too long for f32");
 }
 
-/// The sums of SDML's second gradient are as large as the gradient, in f64: scratch is reserved when it is called.
+/// Rows of pairs as wide as memory: what their kernel works in and the gradients.
 #[test]
 fn gradients_larger_than_memory() {
     let one = [1f32];
     let rows = 1usize << 21;
     let view = || View::with_strides(&one, &[rows, 1 << 25], &[0, 0]).unwrap();
     let block = HybridBlock::new(SDMLLoss::new()).hybridize();
-    let compiled = block.compile(&[("x1", view()), ("x2", view())], &lossjit::Wanted::value_and_grad(&["x2"])).unwrap();
-    assert!(compiled.kernel().scratch > 1 << 44, "{}", compiled.kernel().scratch);
     let told = block.value_and_grad::<f32>(&[("x1", view()), ("x2", view())], &["x2"]).unwrap_err().to_string();
     assert!(told.contains("more memory than there is"), "{told}");
 }
