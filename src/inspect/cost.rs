@@ -153,6 +153,7 @@ impl Count<'_> {
                         depth,
                         axis: self.nest.graph.axis_name(*axis).to_string(),
                         extent,
+                        block: Some(*size),
                         parallel: self.nest.parallel_axis() == Some(*axis),
                         iterations: times.saturating_mul(extent.div_ceil(*size) as u64),
                         ..LoopCost::default()

@@ -319,6 +319,8 @@ pub struct LoopCost {
     pub extent: usize,
     /// Whether it runs in tiles, by lanes of vectors.
     pub tiled: bool,
+    /// How many indices each of its iterations takes together, where it runs in blocks.
+    pub block: Option<usize>,
     /// Whether it is cut among threads.
     pub parallel: bool,
     /// Over a whole run.

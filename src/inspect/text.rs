@@ -194,13 +194,12 @@ fn meanings(formulas: &[&Formula], known: &mut Known) -> String {
 
 fn loops(cost: &Cost) -> String {
     let rows = cost.loops.iter().map(|l| {
-        let how = match (l.tiled, l.parallel) {
-            (true, true) => " by tile, parallel",
-            (true, false) => " by tile",
-            (false, true) => ", parallel",
-            (false, false) => "",
+        let by = match l.block {
+            Some(size) => format!(" by block of {size}"),
+            None => if l.tiled { " by tile" } else { "" }.to_string(),
         };
-        let head = if l.axis.is_empty() { "once".to_string() } else { format!("for {}{how}", l.axis) };
+        let parallel = if l.parallel { ", parallel" } else { "" };
+        let head = if l.axis.is_empty() { "once".to_string() } else { format!("for {}{by}{parallel}", l.axis) };
         vec![
             format!("{}{head}", "  ".repeat(l.depth)),
             l.iterations.to_string(),
