@@ -4,8 +4,14 @@
 //! axes that the argument does not have. A cotangent of 0 behind a `select` stays behind it when it is multiplied, so
 //! that 0 · inf in a branch not taken never becomes NaN.
 
+mod head;
+mod split;
+
+pub use head::{scale_by_head, scaled_by_head};
+pub use split::{Halves, split};
+
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, AxisSet, Builder, Fold, Graph, Id, InputId, Kind, Native, Op, Point};
+use crate::ir::{AxisId, AxisSet, Builder, Fold, Graph, Id, InputId, Kind, Native, Op, Output, Point};
 
 /// What a compiled graph is to give.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -16,16 +22,40 @@ pub struct Wanted {
     pub wrt: Vec<String>,
     /// Whether the output's cotangent is given as the input `head`; otherwise it is 1.
     pub head: bool,
+    /// The inputs whose gradients are written over them.
+    pub in_place: Vec<String>,
 }
 
 impl Wanted {
+    /// The loss alone.
     pub fn value() -> Self {
-        Self { value: true, wrt: vec![], head: false }
+        Self { value: true, wrt: vec![], head: false, in_place: vec![] }
     }
 
+    /// The loss and the gradients of its sum.
     pub fn value_and_grad<S: AsRef<str>>(wrt: &[S]) -> Self {
-        Self { value: true, wrt: wrt.iter().map(|s| s.as_ref().to_string()).collect(), head: false }
+        Self { wrt: strings(wrt), ..Self::value() }
     }
+
+    /// The gradients of `Σ loss · head`, without the loss.
+    pub fn backward<S: AsRef<str>>(wrt: &[S]) -> Self {
+        Self { value: false, head: true, ..Self::value_and_grad(wrt) }
+    }
+
+    /// The same with gradients of `Σ loss · head`; `head` is one more input, of the loss's shape.
+    pub fn with_head(self) -> Self {
+        Self { head: true, ..self }
+    }
+
+    /// The same with the gradients of these inputs written over them: memory is read as the input and left as its
+    /// gradient. They are among `wrt`.
+    pub fn in_place<S: AsRef<str>>(self, inputs: &[S]) -> Self {
+        Self { in_place: strings(inputs), ..self }
+    }
+}
+
+fn strings<S: AsRef<str>>(names: &[S]) -> Vec<String> {
+    names.iter().map(|s| s.as_ref().to_string()).collect()
 }
 
 /// The name of the head gradient's buffer.
@@ -36,10 +66,15 @@ pub fn grad_name(input: &str) -> String {
     format!("grad.{input}")
 }
 
+/// The name under which the gradient of the loss's sum is saved for a backward pass that scales it.
+pub fn saved_name(input: &str) -> String {
+    format!("saved.{input}")
+}
+
 /// The inputs that the output depends on smoothly.
 pub fn differentiable(graph: &Graph) -> Result<Vec<String>> {
     let floats = graph.inputs.iter().filter(|i| i.kind == Kind::Float).map(|i| i.name.clone()).collect();
-    let mut walk = Walk::new(graph, &Wanted { value: false, wrt: floats, head: false })?;
+    let mut walk = Walk::new(graph, &Wanted { wrt: floats, ..Wanted::value() })?;
     walk.run()?;
     let reached = |index: usize| !walk.reads[index].is_empty();
     Ok(graph.inputs.iter().enumerate().filter(|(i, _)| reached(*i)).map(|(_, input)| input.name.clone()).collect())
@@ -92,6 +127,8 @@ struct ReadOf {
 struct Walk<'g> {
     graph: &'g Graph,
     b: Builder,
+    /// The output's cotangent.
+    seed: Id,
     /// Whether a node depends on an input asked for.
     active: Vec<bool>,
     cotangents: Vec<Option<Id>>,
@@ -112,19 +149,10 @@ impl<'g> Walk<'g> {
         let mut cotangents = vec![None; graph.nodes.len()];
         let out = graph.outputs.first().ok_or_else(|| Error::internal("grad", "no output"))?;
         b.made_from(&graph.origins[usize::from(out.value)]);
-        let seed = if wanted.head {
-            let head = b.input(HEAD, &out.axes, Kind::Float)?;
-            let indices = out.axes.iter().map(|&a| b.index(a)).collect::<Result<Vec<_>>>()?;
-            b.read(head, &indices)?
-        } else {
-            b.float(1.0)?
-        };
-        // The output may have axes that its value does not vary along.
-        let spread: AxisSet = out.axes.iter().copied().collect();
-        let seed = sum_out(&mut b, seed, spread.minus(graph.ty(out.value).axes))?;
+        let seed = seed(&mut b, out, wanted.head)?;
         cotangents[usize::from(out.value)] = Some(seed);
         let reads = graph.inputs.iter().map(|_| vec![]).collect();
-        Ok(Self { graph, b, active, cotangents, reads })
+        Ok(Self { graph, b, seed, active, cotangents, reads })
     }
 
     fn run(&mut self) -> Result<()> {
@@ -340,6 +368,24 @@ impl<'g> Walk<'g> {
         }
         sum_out(&mut self.b, part, summed.into_iter().collect())
     }
+}
+
+/// The output's cotangent along the axes that its value varies along: the head gradient, or 1.
+fn seed(b: &mut Builder, out: &Output, head: bool) -> Result<Id> {
+    let seed = if head {
+        let head = match b.graph().find_input(HEAD) {
+            Some(known) => known,
+            None => b.input(HEAD, &out.axes, Kind::Float)?,
+        };
+        let indices = out.axes.iter().map(|&a| b.index(a)).collect::<Result<Vec<_>>>()?;
+        b.read(head, &indices)?
+    } else {
+        b.float(1.0)?
+    };
+    // The output may have axes that its value does not vary along.
+    let spread: AxisSet = out.axes.iter().copied().collect();
+    let varying = b.graph().ty(out.value).axes;
+    sum_out(b, seed, spread.minus(varying))
 }
 
 fn sum_out(b: &mut Builder, value: Id, axes: AxisSet) -> Result<Id> {

@@ -23,8 +23,38 @@
 //! * [`HybridBlock`] evaluates a loss: by an interpreter at first, as machine code once it is
 //!   [hybridized](HybridBlock::hybridize). [`Compiled`] is a handle for callers who call often.
 //! * [`View`] and [`ViewMut`] are arrays at the edge: memory with dtype, shape and strides, from slices or from any
-//!   ndarray array or view, never copied. [`inputs!`] names them.
+//!   ndarray array or view, and back, never copied. [`inputs!`] names them.
+//! * [`HybridBlock::vjp`] gives the loss first and its gradients once the head gradient is known, [`Vjp`] is the handle
+//!   for a framework that embeds it, and [`Backward`] says what is kept in between.
+//! * [`HybridBlock::value_and_grad_in_place`] writes the gradient over the logits.
+//! * [`losses::GraphLoss`] takes a loss from a text, which may be a stranger's.
+//! * [`HybridBlock::trace_values`] finds where a NaN comes from, [`HybridBlock::last_miss`] why a call had to compile, and
+//!   [`tracing`](https://docs.rs/tracing) spans named after the stages tell when.
 //! * Everything that can be wrong with a call is an [`Error`] that names the input, the axis and both numbers.
+//!
+//! # Into your own memory
+//!
+//! Arrays of no kind are needed: slices with a shape, and strides where they are not row-major, go in and come out. Once a
+//! call has been compiled for its shapes, the like of it allocates nothing:
+//!
+//! ```
+//! use lossjit::{HybridBlock, View, ViewMut, losses::HuberLoss};
+//!
+//! let (pred, label) = ([0.5f64, 3.0, 9.0, -2.0], [0f64, 1.0]);
+//! let inputs = [
+//!     ("pred", View::with_strides(&pred, &[2, 1], &[2, 1])?), // every other element
+//!     ("label", View::new(&label, &[2, 1])?),
+//! ];
+//! let (mut out, mut grad) = ([0.0; 2], [0.0; 2]);
+//! let block = HybridBlock::new(HuberLoss::new().rho(1.0)).hybridize();
+//! let grads = [("pred", ViewMut::new(&mut grad, &[2, 1])?)];
+//! block.value_and_grad_into(&inputs, ViewMut::new(&mut out, &[2])?, grads)?;
+//! assert_eq!((out, grad), ([0.125, 7.5], [0.5, 1.0]));
+//! # Ok::<(), lossjit::Error>(())
+//! ```
+//!
+//! Losses may be chosen at run time, by name: [`losses::find`] and [`losses::LOSSES`]; inputs, gradients and shapes are lists.
+//! See [`Vjp`] for all of that in one example.
 //!
 //! # Gradients
 //!
@@ -82,7 +112,10 @@ pub use error::{Error, Result};
 pub use grad::Wanted;
 pub use ir::Dtype;
 pub use losses::Loss;
-pub use runtime::{CacheStatistics, Compiled, HybridBlock, Inputs, ValueAndGrad, View, ViewMut};
+pub use runtime::{
+    Backward, Buffer, CacheStatistics, Compiled, Difference, HybridBlock, Inputs, Miss, Pullback, ValueAndGrad,
+    ValueTrace, View, ViewMut, Vjp,
+};
 pub use trace::{Axis, Expr, Spec, Tracer};
 
 /// Inputs by name, from arrays or views: `inputs! { pred: &pred, label: &label }`.

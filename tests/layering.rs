@@ -28,6 +28,7 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("quanta", &["simplify/"]),
     ("cranelift_", &["jit/"]),
     ("rayon", &["runtime/"]),
+    ("tracing", &["runtime/"]),
     ("ndarray_npy", &["cli/"]),
     ("clap", &["cli/"]),
     ("safetensors", &["cli/"]),

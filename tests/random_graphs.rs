@@ -109,7 +109,7 @@ fn machine(case: &Case, real: Dtype, tolerance: f64) -> Verdict {
 /// The same for the simplified graph with its gradients.
 fn machine_of_gradients(case: &Case) -> Verdict {
     let joint = grad::differentiable(&case.graph).and_then(|wrt| {
-        let joint = grad::grad(&case.graph, &Wanted { value: true, wrt, head: false })?;
+        let joint = grad::grad(&case.graph, &Wanted::value_and_grad(&wrt))?;
         simplify(&joint)
     });
     match joint {
@@ -140,7 +140,7 @@ fn gradients_are_slopes(case: &Case) -> Verdict {
         Ok((out.sum(), out.iter().map(|x| x.abs()).sum()))
     };
     for name in names {
-        let joint = match grad::grad(&case.graph, &Wanted { value: false, wrt: vec![name.clone()], head: false }) {
+        let joint = match grad::grad(&case.graph, &Wanted { value: false, ..Wanted::value_and_grad(&[&name]) }) {
             Ok(joint) => joint,
             // Some reads along other axes than the buffer's have no gradient without another name for an axis.
             Err(lossjit::Error::Declaration { .. }) => continue,

@@ -91,6 +91,26 @@ fn slices() {
     assert_eq!(out, [1.25, 6.25]);
 }
 
+/// Views become ndarray views of the same memory again: backwards, broadcast, empty or plain.
+#[test]
+fn views_are_arrays() {
+    let mut plain = logits(4, 6);
+    for view in [plain.view(), plain.slice(s![..;-1, 1..;2]), plain.slice(s![2..2, ..])] {
+        let back = View::from(&view).to_array::<f32>().unwrap();
+        assert_eq!((back.view(), back.strides()), (view.view().into_dyn(), view.strides()));
+        assert_eq!(back.as_ptr(), view.as_ptr());
+    }
+    let row = array![1f32, 2.0];
+    let wide = row.broadcast((3, 2)).unwrap();
+    assert_eq!(View::from(&wide).to_array::<f32>().unwrap(), wide.into_dyn());
+    let wanted = plain.slice(s![..;-1, ..]).mapv(|x| x + 1.0);
+    let mut part = plain.slice_mut(s![..;-1, ..]);
+    ViewMut::from(&mut part).into_array::<f32>().unwrap().mapv_inplace(|x| x + 1.0);
+    assert_eq!(plain.slice(s![..;-1, ..]), wanted);
+    let error = View::from(&row).to_array::<f64>().unwrap_err();
+    assert_eq!(error.to_string(), "view: dtype f32, but f64 is needed");
+}
+
 #[test]
 fn empty_arrays() {
     for block in [HybridBlock::new(SoftmaxCELoss::new()), HybridBlock::new(SoftmaxCELoss::new()).hybridize()] {

@@ -1,7 +1,7 @@
 //! The command line: what is accepted, and what `--help` says.
 
+use super::setup::Chosen;
 use crate::ir::Dtype;
-use crate::losses::{Entry, LOSSES, find};
 use crate::trace::Spec;
 use clap::{Args, Parser, Subcommand};
 use std::num::NonZeroUsize;
@@ -62,14 +62,16 @@ Examples:
       --input label=digits.safetensors:labels
 
   lossjit eval HuberLoss --set rho=0.5 --grad all --output result.safetensors \\
-      --input pred=data.npz:pred --input label=data.npz:label";
+      --input pred=data.npz:pred --input label=data.npz:label
+
+  lossjit eval ./focal.graph --input pred=pred.npy --input label=label.npy --trace-values";
 
 #[derive(Args, Debug)]
 #[command(after_help = EVAL_EXAMPLES)]
 pub(super) struct EvalArgs {
-    /// The loss: a name or alias that `lossjit list` shows, or one of them in snake_case
-    #[arg(value_name = "LOSS", value_parser = loss)]
-    pub(super) loss: Loss,
+    /// The loss: a name or alias that `lossjit list` shows, one of them in snake_case, or a file of a graph's text
+    #[arg(value_name = "LOSS", value_parser = Chosen::parse)]
+    pub(super) loss: Chosen,
 
     /// Set a parameter of the loss; may be repeated, and the last one counts
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
@@ -102,6 +104,13 @@ pub(super) struct EvalArgs {
     #[arg(long)]
     pub(super) imperative: bool,
 
+    /// Find where a NaN or an infinity comes from: print the range of every value of the graph, and what went bad first
+    ///
+    /// The graph is the one that is compiled, with the gradients asked for, evaluated by the interpreter in f64; a value
+    /// beyond the range of the inputs' dtype counts as infinite.
+    #[arg(long, conflicts_with_all = ["output", "head", "imperative", "threads"])]
+    pub(super) trace_values: bool,
+
     /// Print the summary as one JSON object on one line; numbers that are not finite are "nan", "inf" and "-inf"
     #[arg(long)]
     pub(super) json: bool,
@@ -125,8 +134,8 @@ Examples:
 #[command(after_help = INSPECT_EXAMPLES)]
 pub(super) struct InspectArgs {
     /// The loss: a name or alias that `lossjit list` shows, or one of them in snake_case
-    #[arg(value_name = "LOSS", value_parser = loss)]
-    pub(super) loss: Loss,
+    #[arg(value_name = "LOSS", value_parser = Chosen::parse)]
+    pub(super) loss: Chosen,
 
     /// Set a parameter of the loss; may be repeated, and the last one counts
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
@@ -200,9 +209,9 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = CHECK_EXAMPLES)]
 pub(super) struct CheckArgs {
-    /// The loss: a name or alias that `lossjit list` shows, or one of them in snake_case
-    #[arg(value_name = "LOSS", value_parser = loss)]
-    pub(super) loss: Loss,
+    /// The loss: a name or alias that `lossjit list` shows, one of them in snake_case, or a file of a graph's text
+    #[arg(value_name = "LOSS", value_parser = Chosen::parse)]
+    pub(super) loss: Chosen,
 
     /// Set a parameter of the loss; may be repeated, and the last one counts
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
@@ -226,9 +235,9 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = BENCH_EXAMPLES)]
 pub(super) struct BenchArgs {
-    /// The loss: a name or alias that `lossjit list` shows, or one of them in snake_case
-    #[arg(value_name = "LOSS", value_parser = loss, required_unless_present = "serve")]
-    pub(super) loss: Option<Loss>,
+    /// The loss: a name or alias that `lossjit list` shows, one of them in snake_case, or a file of a graph's text
+    #[arg(value_name = "LOSS", value_parser = Chosen::parse, required_unless_present = "serve")]
+    pub(super) loss: Option<Chosen>,
 
     /// Set a parameter of the loss; may be repeated, and the last one counts
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
@@ -269,21 +278,6 @@ fn spec(text: &str) -> Result<Spec, String> {
         sizes => sizes.split(',').map(size).collect::<Result<_, _>>()?,
     };
     Ok(Spec::new(&name, dtype, &shape))
-}
-
-/// A loss that was found.
-#[derive(Clone, Copy)]
-pub(super) struct Loss(pub(super) &'static Entry);
-
-impl std::fmt::Debug for Loss {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str(self.0.name)
-    }
-}
-
-fn loss(name: &str) -> Result<Loss, String> {
-    let known = || LOSSES.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ");
-    find(name).map(Loss).ok_or_else(|| format!("unknown; there are {}", known()))
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -5,7 +5,7 @@ use super::array::Array;
 use super::draw::draw_arrays;
 use super::failure::Failure;
 use super::number::time;
-use super::setup::build;
+use super::setup::Chosen;
 use super::subject::{Subject, Times, median};
 use crate::grad::{Wanted, differentiable};
 use crate::inspect::table::{Align, table};
@@ -16,8 +16,8 @@ use std::time::Duration;
 
 const DURATION: Duration = Duration::from_secs(1);
 
-pub(super) fn run(args: &BenchArgs, entry: &'static crate::losses::Entry) -> Result<String, Failure> {
-    let loss = || build(entry, &args.settings);
+pub(super) fn run(args: &BenchArgs, chosen: &Chosen) -> Result<String, Failure> {
+    let loss = || chosen.build(&args.settings);
     let trace = pipeline::trace(&*loss()?, &args.inputs)?;
     let all = args.grads.iter().any(|g| g == "all");
     let wrt = if all || args.grads.is_empty() { differentiable(&trace.graph)? } else { args.grads.clone() };
@@ -38,7 +38,7 @@ pub(super) fn run(args: &BenchArgs, entry: &'static crate::losses::Entry) -> Res
             })
         };
         let calls: Vec<_> = rows.iter().map(row).collect();
-        return Ok(format!("{}\n", json!({ "loss": entry.name, "threads": threads, "wrt": wrt, "calls": calls })));
+        return Ok(format!("{}\n", json!({ "loss": chosen.name(), "threads": threads, "wrt": wrt, "calls": calls })));
     }
     let cells = rows.iter().map(|(what, row)| {
         let steady = |seconds: f64| time(Duration::from_secs_f64(seconds));
@@ -47,7 +47,7 @@ pub(super) fn run(args: &BenchArgs, entry: &'static crate::losses::Entry) -> Res
     let heads = ["call", "compile", "first call", "median", "fastest"];
     let aligns = [Align::Left, Align::Right, Align::Right, Align::Right, Align::Right];
     let threads = if threads == 1 { "1 thread".to_string() } else { format!("up to {threads} threads") };
-    Ok(format!("{}  {threads}, gradients by {}\n\n{}", entry.name, wrt.join(", "), table(&heads, &aligns, cells)))
+    Ok(format!("{}  {threads}, gradients by {}\n\n{}", chosen.name(), wrt.join(", "), table(&heads, &aligns, cells)))
 }
 
 struct Row {

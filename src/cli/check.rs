@@ -4,7 +4,6 @@ use super::args::CheckArgs;
 use super::array::Array;
 use super::draw::{array, draw};
 use super::failure::Failure;
-use super::setup::build;
 use crate::error::Result;
 use crate::grad::{Wanted, differentiable, grad_name};
 use crate::inspect::table::{Align, table};
@@ -29,7 +28,7 @@ const MACHINE_F32: f64 = 1e-5;
 const SLOPE: f64 = 1e-5;
 
 pub(super) fn run(args: &CheckArgs) -> std::result::Result<String, Failure> {
-    let loss = build(args.loss.0, &args.settings)?;
+    let loss = args.loss.build(&args.settings)?;
     let trace = pipeline::trace(&*loss, &args.inputs)?;
     let wrt = differentiable(&trace.graph)?;
     let stages = pipeline::graphs(&trace.graph, &Wanted::value_and_grad(&wrt))?;
@@ -52,7 +51,7 @@ pub(super) fn run(args: &CheckArgs) -> std::result::Result<String, Failure> {
     let aligns = [Align::Left, Align::Left, Align::Right, Align::Right, Align::Right, Align::Right];
     let text = format!(
         "{}  {}, seed {}\n\n{}\nLargest distance from the interpreted graph, relative to the largest magnitude.\n",
-        args.loss.0.name,
+        args.loss.name(),
         trace.dtype(),
         args.seed,
         table(&heads, &aligns, rows)

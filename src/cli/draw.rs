@@ -55,7 +55,8 @@ fn buffer(kind: Kind, shape: Vec<usize>, dtype: Dtype, bound: i64, rng: &mut Rng
 
 /// The largest integer that makes sense in an input: by the axis that it picks an element of, or the length that it is.
 fn bound(graph: &Graph, extents: &[usize], input: &str) -> i64 {
-    let from = |id: Id| depends_on(graph, id, input);
+    let depend = depend_on(graph, input);
+    let from = |id: Id| depend[usize::from(id)];
     let extent = |axis: AxisId| extents[axis.index()] as i64;
     let mut least = 1;
     for id in graph.ids() {
@@ -73,9 +74,14 @@ fn bound(graph: &Graph, extents: &[usize], input: &str) -> i64 {
     least.max(0)
 }
 
-fn depends_on(graph: &Graph, id: Id, input: &str) -> bool {
-    let own = graph.as_read(id).is_some_and(|(buffer, _)| graph.input(buffer).name == input);
-    own || graph.node(id).args.iter().any(|&a| depends_on(graph, a, input))
+/// Which nodes are computed from an input.
+fn depend_on(graph: &Graph, input: &str) -> Vec<bool> {
+    let mut depend: Vec<bool> = vec![];
+    for id in graph.ids() {
+        let own = graph.as_read(id).is_some_and(|(buffer, _)| graph.input(buffer).name == input);
+        depend.push(own || graph.node(id).args.iter().any(|&a| depend[usize::from(a)]));
+    }
+    depend
 }
 
 fn float(dtype: Dtype, rng: &mut Rng) -> f64 {

@@ -5,8 +5,9 @@ use super::array::Array;
 use super::evaluation::{Request, evaluate};
 use super::failure::Failure;
 use super::files;
-use super::setup::{Setup, build};
+use super::setup::Setup;
 use super::summary::Summary;
+use super::values;
 use crate::error::Error;
 use crate::runtime::View;
 use std::num::NonZeroUsize;
@@ -14,13 +15,16 @@ use std::thread::available_parallelism;
 
 /// Returns what is to be printed. The output file is written last, when nothing else can fail.
 pub(super) fn run(args: &EvalArgs) -> Result<String, Failure> {
-    let loss = build(args.loss.0, &args.settings)?;
+    let loss = args.loss.build(&args.settings)?;
     let inputs = read_inputs(&args.inputs)?;
     let head = args.head.as_deref().map(files::read).transpose()?;
     let threads = if args.imperative { 1 } else { threads(args.threads) };
 
     let views: Vec<(&str, View)> = inputs.iter().map(|(name, array)| (name.as_str(), array.view())).collect();
     let head = head.as_ref().map(Array::view);
+    if args.trace_values {
+        return values::run(args, loss, &views);
+    }
     let request = Request { inputs: &views, head, grads: &args.grads, threads, imperative: args.imperative };
     let evaluation = evaluate(loss, &request)?;
 
@@ -28,7 +32,7 @@ pub(super) fn run(args: &EvalArgs) -> Result<String, Failure> {
     if let Some(path) = output {
         files::write_safetensors(path, &evaluation.results)?;
     }
-    let setup = Setup::new(args.loss.0, &args.settings);
+    let setup = Setup::new(&args.loss, &args.settings);
     let summary = Summary { setup: &setup, inputs: &inputs, evaluation: &evaluation, threads, output };
     Ok(match (args.json, output) {
         (true, _) => summary.json(),

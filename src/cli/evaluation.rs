@@ -48,7 +48,10 @@ pub(super) fn evaluate(loss: Box<dyn Loss>, request: &Request) -> Result<Evaluat
 }
 
 /// The inputs to differentiate by, each once: `all` stands for every one that has a gradient.
-fn wanted_gradients(asked: &[String], differentiable: impl Fn() -> Result<Vec<String>>) -> Result<Vec<String>> {
+pub(super) fn wanted_gradients(
+    asked: &[String],
+    differentiable: impl Fn() -> Result<Vec<String>>,
+) -> Result<Vec<String>> {
     let mut wrt = vec![];
     for name in asked {
         let names = if name == "all" { differentiable()? } else { vec![name.clone()] };

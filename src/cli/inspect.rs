@@ -4,7 +4,6 @@ use super::args::{Format, InspectArgs, Part};
 use super::draw::draw_arrays;
 use super::failure::Failure;
 use super::files::replace;
-use super::setup::build;
 use super::subject::{Subject, median};
 use crate::grad::{Wanted, differentiable};
 use crate::inspect::{Machine, Measured, Report, Stage};
@@ -18,7 +17,7 @@ const DURATION: Duration = Duration::from_millis(500);
 
 /// Returns what is to be printed. A file is written last, when nothing else can fail.
 pub(super) fn run(args: &InspectArgs) -> Result<String, Failure> {
-    let loss = build(args.loss.0, &args.settings)?;
+    let loss = args.loss.build(&args.settings)?;
     let trace = pipeline::trace(&*loss, &args.inputs)?;
     let all = args.grads.iter().any(|name| name == "all");
     let wrt = if all { differentiable(&trace.graph)? } else { args.grads.clone() };
@@ -43,7 +42,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<String, Failure> {
 
 fn measure(args: &InspectArgs, trace: &Trace, wanted: &Wanted, threads: usize) -> Result<Measured, Failure> {
     let inputs = draw_arrays(trace, &mut Rng::with_seed(0))?;
-    let (mut subject, _) = Subject::new(build(args.loss.0, &args.settings)?, inputs, wanted, threads)?;
+    let (mut subject, _) = Subject::new(args.loss.build(&args.settings)?, inputs, wanted, threads)?;
     let samples = subject.samples(DURATION)?;
     let fastest_s = samples.iter().copied().fold(f64::INFINITY, f64::min);
     Ok(Measured { threads, runs: samples.len(), median_s: median(&samples), fastest_s })

@@ -17,6 +17,7 @@ mod serve;
 mod setup;
 mod subject;
 mod summary;
+mod values;
 
 pub use program::main;
 pub use serve::serve;

@@ -43,8 +43,8 @@ fn execute(command: &Command, start: Instant) -> Result<String, Failure> {
         Command::Eval(args) => eval::run(args),
         Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
-        Command::Bench(args) => match args.loss {
-            Some(loss) => bench::run(args, loss.0),
+        Command::Bench(args) => match &args.loss {
+            Some(loss) => bench::run(args, loss),
             None => serve::run(start, &mut io::stdin().lock(), &mut io::stdout().lock()).map(|()| String::new()),
         },
     }

@@ -12,7 +12,6 @@
 use super::array::{Array, Element};
 use super::failure::{Failure, one_line};
 use super::files;
-use super::setup::build;
 use super::subject::{Subject, median};
 use crate::grad::Wanted;
 use crate::losses::find;
@@ -116,7 +115,8 @@ fn prepare(request: &Value, threads: usize) -> Result<(Subject, f64), Failure> {
         Some("fwdbwd") => Wanted::value_and_grad(&wrt),
         other => return Err(Failure::work(format!("case: mode is {other:?}, not fwd or fwdbwd"))),
     };
-    let (mut subject, times) = Subject::new(build(entry, &settings)?, inputs, &wanted, threads)?;
+    let (mut subject, times) =
+        Subject::new((entry.build)(&settings).map_err(Failure::usage)?, inputs, &wanted, threads)?;
     let steady = median(&subject.samples(Duration::from_millis(20))?);
     let folder = request["out_dir"].as_str().ok_or_else(|| Failure::work("prepare: there is no `out_dir`"))?;
     for (name, array) in &subject.outputs {

@@ -12,7 +12,7 @@ use std::path::Path;
 const FIRST: usize = 4;
 
 pub(super) struct Summary<'a> {
-    pub(super) setup: &'a Setup,
+    pub(super) setup: &'a Setup<'a>,
     pub(super) inputs: &'a [(String, Array)],
     pub(super) evaluation: &'a Evaluation,
     pub(super) threads: usize,
@@ -37,7 +37,7 @@ impl Summary<'_> {
         let results: Map<_, _> =
             self.evaluation.results.iter().map(|(name, a)| (name.clone(), json_result(a))).collect();
         let mut object = json!({
-            "loss": self.setup.entry.name,
+            "loss": self.setup.loss.name(),
             "parameters": self.setup.parameters(),
             "mode": self.mode(),
             "threads": self.threads,
@@ -58,7 +58,7 @@ impl Summary<'_> {
 
     fn title(&self) -> String {
         let settings: String = self.setup.settings.iter().map(|(name, value)| format!("  {name}={value}")).collect();
-        format!("{}{settings}", self.setup.entry.name)
+        format!("{}{settings}", self.setup.loss.name())
     }
 
     fn input_table(&self) -> String {

@@ -100,7 +100,7 @@ impl<'a> Emitter<'a> {
         scratch: Scratch,
     ) -> Self {
         let names: Vec<String> = nest.graph.outputs.iter().map(|o| o.name.clone()).collect();
-        let regions = Regions::new(&mut context.func, &names);
+        let regions = Regions::new(&mut context.func, &names, &binding.layout.in_place);
         let mut b = FunctionBuilder::new(&mut context.func, frontend);
         let entry = b.create_block();
         b.append_block_params_for_function_params(entry);

@@ -48,8 +48,8 @@ impl Kernel {
     /// # Safety
     /// `buffers` holds the address of the first element of every input and output of the nest's graph, in order. Each
     /// is valid for reads (outputs: writes) at every index within the nest's extents under the binding's strides and
-    /// dtypes, for as long as the call lasts. No output overlaps another buffer. `scratch` is valid for
-    /// `self.scratch` bytes, aligned to 64, and used by nobody else. `range` lies within the parallel axis.
+    /// dtypes, for as long as the call lasts. No output overlaps another buffer, but for those that the binding's
+    /// layout has in place of an input, which are that input's memory. `scratch` is valid for `self.scratch` bytes, aligned to 64, and used by nobody else. `range` lies within the parallel axis.
     pub unsafe fn run(&self, buffers: &[*mut u8], range: std::ops::Range<usize>, scratch: *mut u8) -> Status {
         debug_assert_eq!(buffers.len(), self.nest.graph.inputs.len() + self.nest.graph.outputs.len());
         let (first, last) = (range.start as i64, range.end as i64);

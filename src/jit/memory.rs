@@ -14,7 +14,7 @@ use std::borrow::Cow;
 /// Which buffer an access is to.
 #[derive(Clone, Copy)]
 pub(super) enum Region {
-    Inputs,
+    Input(usize),
     Output(usize),
     Scratch,
 }
@@ -24,10 +24,12 @@ pub(super) struct Regions {
     inputs: AliasRegion,
     outputs: Vec<AliasRegion>,
     scratch: AliasRegion,
+    /// Outputs that lie where an input does.
+    in_place: Vec<(usize, usize)>,
 }
 
 impl Regions {
-    pub fn new(func: &mut Function, outputs: &[String]) -> Self {
+    pub fn new(func: &mut Function, outputs: &[String], in_place: &[(usize, usize)]) -> Self {
         let mut insert = |user_id: usize, name: String| {
             let data = AliasRegionData { user_id: user_id as u32, description: Cow::Owned(name) };
             func.dfg.alias_regions.insert(data)
@@ -36,13 +38,17 @@ impl Regions {
             inputs: insert(0, "inputs".into()),
             scratch: insert(1, "scratch".into()),
             outputs: outputs.iter().enumerate().map(|(i, name)| insert(2 + i, name.clone())).collect(),
+            in_place: in_place.to_vec(),
         }
     }
 
     pub fn flags(&self, region: Region) -> MemFlagsData {
         let flags = MemFlagsData::new().with_notrap();
         match region {
-            Region::Inputs => flags.with_readonly().with_alias_region(Some(self.inputs)),
+            Region::Input(input) => match self.in_place.iter().find(|(_, i)| *i == input) {
+                Some(&(output, _)) => self.flags(Region::Output(output)),
+                None => flags.with_readonly().with_alias_region(Some(self.inputs)),
+            },
             Region::Output(output) => flags.with_alias_region(Some(self.outputs[output])),
             Region::Scratch => flags.with_alias_region(Some(self.scratch)),
         }
@@ -211,7 +217,7 @@ impl Emitter<'_> {
             let at = self.indices(&indices, 0)?;
             let address = self.input_address(input, &at);
             let ty = self.real.by(self.lanes as u32).expect("a vector type");
-            let value = self.load_lanes(ty, Region::Inputs, address);
+            let value = self.load_lanes(ty, Region::Input(input.index()), address);
             return Ok(Val::lanes(value));
         }
         let mut lanes = vec![];
@@ -247,7 +253,7 @@ impl Emitter<'_> {
 
     fn read_one(&mut self, input: InputId, kind: Kind, indices: &[Index]) -> Value {
         let address = self.input_address(input, indices);
-        let flags = self.regions.flags(Region::Inputs);
+        let flags = self.regions.flags(Region::Input(input.index()));
         if kind == Kind::Float {
             return self.b.ins().load(self.real, flags, address, 0);
         }

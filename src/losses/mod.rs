@@ -4,6 +4,7 @@
 mod axes;
 mod cosine_embedding;
 mod ctc;
+mod graph;
 mod hinge;
 mod huber;
 mod kl_div;
@@ -22,6 +23,7 @@ mod triplet;
 
 pub use cosine_embedding::CosineEmbeddingLoss;
 pub use ctc::{Blank, CTCLoss, LabelLayout, Layout};
+pub use graph::GraphLoss;
 pub use hinge::HingeLoss;
 pub use huber::HuberLoss;
 pub use kl_div::KLDivLoss;

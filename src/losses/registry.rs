@@ -8,6 +8,7 @@ use super::{
 use crate::error::Result;
 
 /// A built-in loss as programs find it.
+#[derive(Debug)]
 pub struct Entry {
     /// The class name on the `mxnet.gluon.loss` page.
     pub name: &'static str,

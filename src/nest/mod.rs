@@ -3,6 +3,7 @@
 
 mod check;
 mod expand;
+mod in_place;
 mod native;
 mod pairs;
 mod parse;
@@ -14,6 +15,7 @@ mod tile;
 
 pub use check::{check, check_on};
 pub use expand::expand;
+pub use in_place::check_in_place;
 pub use pairs::{PairSum, Term, pair_sum};
 pub use parse::parse;
 pub use schedule::schedule;
@@ -153,6 +155,8 @@ impl Source {
 pub struct Layout {
     pub inputs: Vec<Vec<isize>>,
     pub outputs: Vec<Vec<isize>>,
+    /// Outputs that lie where an input does: (output, input). Each element is written after its last read.
+    pub in_place: Vec<(usize, usize)>,
 }
 
 impl Layout {
@@ -178,6 +182,7 @@ impl Layout {
         Self {
             inputs: graph.inputs.iter().map(|i| strides(&i.axes)).collect(),
             outputs: graph.outputs.iter().map(|o| strides(&o.axes)).collect(),
+            in_place: vec![],
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Schedule: from an expanded graph and the layout of its buffers to a nest.
 
+use super::in_place::{check_in_place, read_first};
 use super::pairs::Plan;
 use super::{Layout, Nest, Place, Step, check_on, phases, place};
 use crate::error::{Error, Result};
@@ -8,15 +9,31 @@ use crate::ir::{AxisSet, Graph, Id, Op};
 /// The nest of a graph that [`expand`](super::expand) has written out.
 ///
 /// # Errors
-/// A buffer is read along an axis longer than its own.
+/// A buffer is read along an axis longer than its own; the loops do not allow an output in the place of an input.
 pub fn schedule(graph: &Graph, extents: &[usize], layout: &Layout) -> Result<Nest> {
     graph.ids().try_for_each(|id| check_read(graph, extents, id))?;
     let order = phases::order(graph, extents, layout);
     let plan = Plan::new(graph, extents, layout, &order);
     let (tree, plan) = phases::tree(graph, extents, &order, plan)?;
     let (slots, body) = place::place(graph, layout, &order, plan.as_ref(), &tree)?;
-    let mut nest = Nest { graph: graph.clone(), extents: extents.to_vec(), slots, body };
-    keep_in_outputs(&mut nest, layout);
+    let bare = Nest { graph: graph.clone(), extents: extents.to_vec(), slots, body };
+    let all: Vec<usize> = (0..graph.outputs.len()).collect();
+    let nest = finish(&bare, layout, &all)?;
+    if check_in_place(&nest, layout).is_ok() {
+        return Ok(nest);
+    }
+    // What is kept in the place of an input may be in the way of its reads; a row of scratch never is.
+    let own: Vec<usize> = all.into_iter().filter(|o| layout.in_place.iter().all(|(shared, _)| shared != o)).collect();
+    let nest = finish(&bare, layout, &own)?;
+    check_in_place(&nest, layout)?;
+    Ok(nest)
+}
+
+/// The nest with values kept in the buffers of these outputs where they fit.
+fn finish(bare: &Nest, layout: &Layout, outputs: &[usize]) -> Result<Nest> {
+    let mut nest = bare.clone();
+    keep_in_outputs(&mut nest, layout, outputs);
+    read_first(&mut nest, layout);
     check_on(&nest, layout)?;
     Ok(nest)
 }
@@ -43,7 +60,7 @@ fn check_read(graph: &Graph, extents: &[usize], read: Id) -> Result<()> {
 
 /// Values kept for a later loop go into the buffer of an output that is stored after their last use, along the same
 /// axes: what is written there is in the cache when it is overwritten, and the scratch is saved.
-fn keep_in_outputs(nest: &mut Nest, layout: &Layout) {
+fn keep_in_outputs(nest: &mut Nest, layout: &Layout, outputs: &[usize]) {
     let mut taken = vec![false; nest.graph.outputs.len()];
     for slot in 0..nest.slots.len() {
         if !matches!(nest.slots[slot].place, Place::Row | Place::Block) || !is_kept(&nest.body, slot) {
@@ -57,7 +74,7 @@ fn keep_in_outputs(nest: &mut Nest, layout: &Layout) {
             let runs_along = dims.iter().zip(strides).any(|(a, &step)| Some(a) == lanes && step == 1);
             long == axes && runs_along && stored_last(&nest.body, slot, output)
         };
-        if let Some(output) = (0..taken.len()).find(|&o| !taken[o] && fits(o)) {
+        if let Some(&output) = outputs.iter().find(|&&o| !taken[o] && fits(o)) {
             taken[output] = true;
             nest.slots[slot].place = Place::Output(output);
         }

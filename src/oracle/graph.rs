@@ -9,8 +9,11 @@
 mod native;
 mod point;
 mod read;
+mod survey;
 #[cfg(test)]
 mod tests;
+
+pub use survey::{Seen, survey};
 
 use crate::error::{Error, Result};
 use crate::ir::{AxisSet, Fold, Graph, Id, InputId, Kind, Op, check};
@@ -80,12 +83,25 @@ struct Fault {
 /// a computed index that an output depends on lies outside its axis. That error names the integer buffer read in the
 /// index, where in it the index was read, and the index itself; the first in row-major order of the outputs.
 pub fn evaluate(graph: &Graph, extents: &[usize], inputs: &[Buffer]) -> Result<Vec<ArrayD<f64>>> {
+    evaluate_seen(graph, extents, inputs, &mut |_, _| ())
+}
+
+/// The same, with every node's value shown to `see` once it is there.
+fn evaluate_seen(
+    graph: &Graph,
+    extents: &[usize],
+    inputs: &[Buffer],
+    see: &mut dyn FnMut(Id, &Value),
+) -> Result<Vec<ArrayD<f64>>> {
     check(graph)?;
     check_inputs(graph, extents, inputs)?;
     let mut machine = Machine { graph, extents, inputs, values: graph.ids().map(|_| None).collect() };
     let last_use = last_use(graph);
     for id in graph.ids() {
         machine.values[usize::from(id)] = machine.node(id)?;
+        if let Some(value) = &machine.values[usize::from(id)] {
+            see(id, value);
+        }
         for &arg in graph.node(id).args.iter().filter(|&&a| last_use[usize::from(a)] == Some(id)) {
             machine.values[usize::from(arg)] = None;
         }

@@ -1,15 +1,16 @@
 //! Bind: what buffers are to be, from a traced loss and the arrays given; and whether given ones are that.
 
+use super::pipeline::port_of;
 use super::view::{Dims, Inputs, View, ViewMut, row_major};
 use crate::error::{Error, Result};
-use crate::grad::grad_name;
-use crate::ir::{Dtype, Graph};
+use crate::grad::{grad_name, saved_name};
+use crate::ir::{AxisId, Dtype, Graph};
 use crate::jit::Binding;
 use crate::nest::Layout;
-use crate::runtime::pipeline;
 use crate::trace::{Port, Spec, Trace};
+use smallvec::SmallVec;
 
-/// One buffer of a program: the array that a caller gives for it.
+/// One buffer of a program: the array that a caller gives for it, without its contents.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Buffer {
     pub name: String,
@@ -20,6 +21,35 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// A row-major array.
+    pub fn new(name: &str, dtype: Dtype, shape: &[usize]) -> Self {
+        let strides = row_major(shape).to_vec();
+        Self { name: name.to_string(), dtype, shape: shape.to_vec(), strides }
+    }
+
+    /// The same array with other strides, in elements.
+    pub fn with_strides(self, strides: &[isize]) -> Self {
+        Self { strides: strides.to_vec(), ..self }
+    }
+
+    /// The buffers in which these arrays lie.
+    pub fn of(inputs: &Inputs) -> Vec<Self> {
+        inputs.iter().map(|(name, view)| Self::of_view(name, view)).collect()
+    }
+
+    /// The number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    fn of_view(name: &str, view: &View) -> Self {
+        Self::new(name, view.dtype, &view.shape).with_strides(&view.strides)
+    }
+
+    pub(super) fn of_output(name: &str, view: &ViewMut) -> Self {
+        Self::new(name, view.dtype, &view.shape).with_strides(&view.strides)
+    }
+
     /// Whether an array has this place in memory; strides along one element or none do not matter.
     pub(super) fn is_like(&self, dtype: Dtype, shape: &[usize], strides: &[isize]) -> bool {
         let empty = shape.contains(&0);
@@ -51,16 +81,6 @@ impl Buffer {
     pub(super) fn is_row_major(&self) -> bool {
         self.is_like(self.dtype, &self.shape, &row_major(&self.shape))
     }
-
-    fn of_view(name: &str, view: &View) -> Self {
-        let (shape, strides) = (view.shape.to_vec(), view.strides.to_vec());
-        Self { name: name.to_string(), dtype: view.dtype, shape, strides }
-    }
-
-    fn row_major(name: &str, dtype: Dtype, shape: Vec<usize>) -> Self {
-        let strides = row_major(&shape).to_vec();
-        Self { name: name.to_string(), dtype, shape, strides }
-    }
 }
 
 /// The buffers of a program: of every input of its graph and of every output, in their order.
@@ -68,55 +88,150 @@ impl Buffer {
 pub struct Signature {
     pub inputs: Vec<Buffer>,
     pub outputs: Vec<Buffer>,
+    /// Outputs that are written over an input, by their places: (output, input). A caller gives such an array once, as
+    /// the output; it holds the input when the call begins.
+    pub in_place: Vec<(usize, usize)>,
 }
 
 impl Signature {
-    /// The buffers for arrays given, with outputs as given, in order, or row-major where none are.
-    pub(super) fn new(trace: &Trace, joint: &Graph, inputs: &Inputs, outputs: &[ViewMut]) -> Result<Self> {
-        let mut bound = vec![];
-        for port in pipeline::ports(trace, joint) {
-            let view = find(inputs, &port.name).ok_or_else(|| missing(&joint.name, &port))?;
-            if view.shape() != port.shape || (view.dtype != port.dtype && port.dtype.is_float()) {
-                let buffer = Buffer::row_major(&port.name, port.dtype, port.shape);
-                buffer.check(view.dtype, &view.shape, &view.strides)?;
+    /// The buffers for arrays given, with outputs as given, in order, or row-major where none are. The gradients of the
+    /// inputs named in `in_place` lie where these do.
+    pub(super) fn new(
+        trace: &Trace,
+        graph: &Graph,
+        given: &[Buffer],
+        outputs: &[Buffer],
+        in_place: &[String],
+    ) -> Result<Self> {
+        let mut bound: Vec<Buffer> = vec![];
+        for input in &graph.inputs {
+            let port = port_of(trace, &input.name, &input.axes);
+            let wanted = Buffer::new(&port.name, port.dtype, &port.shape);
+            let found = match given.iter().find(|b| b.name == port.name) {
+                Some(found) => found.clone(),
+                None if is_ours(trace, &port.name) => wanted.clone(),
+                None => return Err(missing(&graph.name, &port)),
+            };
+            if found.shape != port.shape || (found.dtype != port.dtype && port.dtype.is_float()) {
+                wanted.check(found.dtype, &found.shape, &found.strides)?;
             }
-            bound.push(Buffer::of_view(&port.name, view));
+            bound.push(found);
         }
-        let mut results = vec![];
-        for (place, wanted) in Self::results(trace, joint).into_iter().enumerate() {
-            match outputs.get(place) {
-                None => results.push(wanted),
-                Some(given) => {
-                    let strides = given.strides.to_vec();
-                    let buffer = Buffer { strides, ..wanted };
-                    buffer.check(given.dtype, &given.shape, &given.strides)?;
-                    results.push(buffer);
+        let mut results: Vec<Buffer> = vec![];
+        let mut shared = vec![];
+        for (place, output) in graph.outputs.iter().enumerate() {
+            let port = port_of(trace, &output.name, &output.axes);
+            let wanted = Buffer::new(&port.name, port.dtype, &port.shape);
+            let over = bound.iter().position(|b| {
+                in_place.contains(&b.name) && [grad_name(&b.name), saved_name(&b.name)].contains(&output.name)
+            });
+            shared.extend(over.map(|input| (place, input)));
+            let strides = match (over, outputs.get(place)) {
+                (Some(input), _) => bound[input].strides.clone(),
+                (None, Some(given)) => given.strides.clone(),
+                (None, None) => wanted.strides.clone(),
+            };
+            let buffer = Buffer { strides, ..wanted };
+            if let Some(given) = outputs.get(place) {
+                buffer.check(given.dtype, &given.shape, &given.strides)?;
+            }
+            results.push(buffer);
+        }
+        if let Some(name) = in_place.iter().find(|name| shared.iter().all(|(_, i)| bound[*i].name != **name)) {
+            let problem = "to be overwritten with its gradient, which is not asked for".into();
+            return Err(Error::Layout { input: name.clone(), problem });
+        }
+        Ok(Self { inputs: bound, outputs: results, in_place: shared })
+    }
+
+    /// The addresses of every input and output, in order, of arrays that are as they should be.
+    ///
+    /// # Errors
+    /// One is missing, unknown, given twice, or has another dtype, shape or strides.
+    pub(super) fn addresses(
+        &self,
+        loss: &str,
+        inputs: &Inputs,
+        outputs: &mut [ViewMut],
+    ) -> Result<SmallVec<[*mut u8; 16]>> {
+        let mut addresses: SmallVec<[*mut u8; 16]> = SmallVec::new();
+        for (place, buffer) in self.inputs.iter().enumerate() {
+            if self.is_in_place(place) {
+                addresses.push(std::ptr::null_mut()); // that of its output, below
+                continue;
+            }
+            let view = find(inputs, &buffer.name).ok_or_else(|| self.missing(loss, &buffer.name))?;
+            buffer.check(view.dtype, &view.shape, &view.strides)?;
+            addresses.push(view.start.cast_mut());
+        }
+        if outputs.len() != self.outputs.len() {
+            let problem = format!("{} are given, but {} are needed", outputs.len(), self.outputs.len());
+            return Err(Error::Layout { input: "outputs".into(), problem });
+        }
+        for (buffer, view) in self.outputs.iter().zip(outputs) {
+            buffer.check(view.dtype, &view.shape, &view.strides)?;
+            addresses.push(view.start);
+        }
+        for &(output, input) in &self.in_place {
+            addresses[input] = addresses[self.inputs.len() + output];
+        }
+        self.all_known(loss, inputs)?;
+        Ok(addresses)
+    }
+
+    fn is_in_place(&self, input: usize) -> bool {
+        self.in_place.iter().any(|(_, i)| *i == input)
+    }
+
+    fn missing(&self, loss: &str, name: &str) -> Error {
+        Error::MissingInput { input: name.to_string(), loss: loss.to_string(), needed: self.listed() }
+    }
+
+    /// The inputs that a caller gives.
+    fn listed(&self) -> String {
+        let given = self.inputs.iter().enumerate().filter(|(place, _)| !self.is_in_place(*place));
+        given.map(|(_, b)| b.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Every input given is one of the signature's, and none is given twice.
+    fn all_known(&self, loss: &str, inputs: &Inputs) -> Result<()> {
+        if inputs.len() + self.in_place.len() == self.inputs.len() {
+            return Ok(()); // each of the signature's was found
+        }
+        for (place, (name, _)) in inputs.iter().enumerate() {
+            if inputs[..place].iter().any(|(n, _)| n == name) {
+                return Err(Error::DuplicateInput { input: name.to_string() });
+            }
+            match self.inputs.iter().position(|b| b.name == *name) {
+                Some(place) if self.is_in_place(place) => {
+                    let problem = "is given as an input too, but lies where its gradient is written".into();
+                    return Err(Error::Layout { input: name.to_string(), problem });
+                }
+                Some(_) => {}
+                None => {
+                    let (input, loss, known) = (name.to_string(), loss.to_string(), self.listed());
+                    return Err(Error::UnknownInput { input, loss, known });
                 }
             }
         }
-        Ok(Self { inputs: bound, outputs: results })
+        Ok(())
     }
 
-    /// The buffers of row-major arrays, as the loss was traced for them.
-    pub(super) fn row_major(trace: &Trace, joint: &Graph) -> Self {
-        let input = |port: Port| Buffer::row_major(&port.name, port.dtype, port.shape);
-        let inputs = pipeline::ports(trace, joint).into_iter().map(input).collect();
-        Self { inputs, outputs: Self::results(trace, joint) }
-    }
-
-    /// Row-major outputs.
-    fn results(trace: &Trace, joint: &Graph) -> Vec<Buffer> {
-        let shape_of = |name: &str| match trace.ports.iter().find(|p| grad_name(&p.name) == name) {
-            Some(port) => port.shape.clone(),
-            None => pipeline::output_shape(trace),
-        };
-        let result = |name: &str| Buffer::row_major(name, trace.dtype(), shape_of(name));
-        joint.outputs.iter().map(|output| result(&output.name)).collect()
+    /// The inputs with those that lie in an output.
+    pub(super) fn with_in_place<'v>(
+        &'v self,
+        inputs: &Inputs<'v>,
+        outputs: &'v [ViewMut],
+    ) -> SmallVec<[(&'v str, View<'v>); 8]> {
+        let mut all: SmallVec<[(&str, View); 8]> = inputs.iter().cloned().collect();
+        let shared = self.in_place.iter().map(|&(output, input)| (self.inputs[input].name.as_str(), &outputs[output]));
+        all.extend(shared.map(|(name, view)| (name, view.as_view())));
+        all
     }
 
     /// The strides along the graph's axes.
-    pub(super) fn binding(&self, trace: &Trace, joint: &Graph) -> Result<Binding> {
-        let along = |buffer: &Buffer, axes: &[crate::ir::AxisId]| {
+    pub(super) fn binding(&self, trace: &Trace, graph: &Graph) -> Result<Binding> {
+        let along = |buffer: &Buffer, axes: &[AxisId]| {
             let extents: Vec<usize> = axes.iter().map(|a| trace.extents[a.index()]).collect();
             reshape(&buffer.shape, &buffer.strides, &extents).ok_or_else(|| Error::Layout {
                 input: buffer.name.clone(),
@@ -126,11 +241,17 @@ impl Signature {
                 ),
             })
         };
-        let inputs = self.inputs.iter().zip(&joint.inputs).map(|(b, i)| along(b, &i.axes)).collect::<Result<_>>()?;
-        let outputs = self.outputs.iter().zip(&joint.outputs).map(|(b, o)| along(b, &o.axes)).collect::<Result<_>>()?;
+        let inputs = self.inputs.iter().zip(&graph.inputs).map(|(b, i)| along(b, &i.axes)).collect::<Result<_>>()?;
+        let outputs = self.outputs.iter().zip(&graph.outputs).map(|(b, o)| along(b, &o.axes)).collect::<Result<_>>()?;
         let dtypes = self.inputs.iter().map(|b| b.dtype).collect();
-        Ok(Binding { real: trace.dtype(), inputs: dtypes, layout: Layout { inputs, outputs } })
+        let layout = Layout { inputs, outputs, in_place: self.in_place.clone() };
+        Ok(Binding { real: trace.dtype(), inputs: dtypes, layout })
     }
+}
+
+/// Whether a buffer comes from another half of the program or from the caller's own gradient, not from the loss.
+fn is_ours(trace: &Trace, name: &str) -> bool {
+    trace.ports.iter().all(|p| p.name != name)
 }
 
 fn missing(loss: &str, port: &Port) -> Error {
@@ -142,8 +263,8 @@ pub(super) fn find<'v, 'a>(inputs: &'v Inputs<'a>, name: &str) -> Option<&'v Vie
 }
 
 /// What tracing needs of the inputs.
-pub(super) fn specs(inputs: &Inputs) -> Vec<Spec> {
-    inputs.iter().map(|(name, view)| Spec::new(name, view.dtype, &view.shape)).collect()
+pub(super) fn specs(inputs: &[Buffer]) -> Vec<Spec> {
+    inputs.iter().map(|b| Spec::new(&b.name, b.dtype, &b.shape)).collect()
 }
 
 /// The strides with which the elements of an array, in row-major order of `shape`, are those of another shape; `None`

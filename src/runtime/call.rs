@@ -10,7 +10,6 @@ use crate::ir::{AxisId, Dtype, Graph, Kind};
 use crate::jit::{Kernel, Status};
 use crate::oracle::graph::{Buffer as Values, evaluate};
 use ndarray::{ArrayD, IxDyn};
-use smallvec::SmallVec;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -27,15 +26,22 @@ struct Program {
     kernel: Kernel,
     signature: Signature,
     stages: Arc<Stages>,
+    graph: Graph,
     extents: Vec<usize>,
     /// See [`Nest::work`](crate::nest::Nest::work).
     work: usize,
 }
 
 impl Compiled {
-    pub(super) fn new(kernel: Kernel, signature: Signature, stages: Arc<Stages>, extents: Vec<usize>) -> Self {
+    pub(super) fn new(
+        kernel: Kernel,
+        signature: Signature,
+        stages: Arc<Stages>,
+        graph: Graph,
+        extents: Vec<usize>,
+    ) -> Self {
         let work = kernel.nest.work();
-        Self(Arc::new(Program { kernel, signature, stages, extents, work }))
+        Self(Arc::new(Program { kernel, signature, stages, graph, extents, work }))
     }
 
     /// The buffers it reads and writes.
@@ -65,51 +71,9 @@ impl Compiled {
     /// The same on at most so many threads. The results have the same bits for any number.
     pub fn run_on(&self, threads: usize, inputs: &Inputs, outputs: &mut [ViewMut]) -> Result<()> {
         let program = &*self.0;
-        let mut buffers: SmallVec<[*mut u8; 16]> = SmallVec::new();
-        for buffer in &program.signature.inputs {
-            let view = find(inputs, &buffer.name).ok_or_else(|| self.missing(&buffer.name))?;
-            buffer.check(view.dtype, &view.shape, &view.strides)?;
-            buffers.push(view.start.cast_mut());
-        }
-        if outputs.len() != program.signature.outputs.len() {
-            let (needed, found) = (program.signature.outputs.len(), outputs.len());
-            let problem = format!("{found} are given, but {needed} are needed");
-            return Err(Error::Layout { input: "outputs".into(), problem });
-        }
-        for (buffer, view) in program.signature.outputs.iter().zip(outputs) {
-            buffer.check(view.dtype, &view.shape, &view.strides)?;
-            buffers.push(view.start);
-        }
-        self.all_known(inputs)?;
+        let buffers = program.signature.addresses(&program.graph.name, inputs, outputs)?;
         let status = self.execute(threads, &buffers)?;
-        if status.is_clean() { Ok(()) } else { self.explain(inputs) }
-    }
-
-    fn missing(&self, name: &str) -> Error {
-        let needed = self.0.signature.inputs.iter().map(|b| b.name.as_str()).collect::<Vec<_>>().join(", ");
-        Error::MissingInput { input: name.to_string(), loss: self.0.stages.joint.name.clone(), needed }
-    }
-
-    /// Every input given is one of the signature's, and none is given twice.
-    fn all_known(&self, inputs: &Inputs) -> Result<()> {
-        let known = &self.0.signature.inputs;
-        if inputs.len() == known.len() {
-            return Ok(()); // each of the signature's was found
-        }
-        for (place, (name, _)) in inputs.iter().enumerate() {
-            if inputs[..place].iter().any(|(n, _)| n == name) {
-                return Err(Error::DuplicateInput { input: name.to_string() });
-            }
-            if known.iter().all(|b| b.name != *name) {
-                let known = known.iter().map(|b| b.name.as_str()).collect::<Vec<_>>().join(", ");
-                return Err(Error::UnknownInput {
-                    input: name.to_string(),
-                    loss: self.0.stages.joint.name.clone(),
-                    known,
-                });
-            }
-        }
-        Ok(())
+        if status.is_clean() { Ok(()) } else { self.explain(inputs, outputs) }
     }
 
     fn execute(&self, threads: usize, buffers: &[*mut u8]) -> Result<Status> {
@@ -121,9 +85,10 @@ impl Compiled {
     }
 
     /// Words what was wrong with the data that a run stumbled over, by the interpreter.
-    fn explain(&self, inputs: &Inputs) -> Result<()> {
+    fn explain(&self, inputs: &Inputs, outputs: &mut [ViewMut]) -> Result<()> {
         // Where the interpreter finds nothing, the index belonged to a branch that was not taken.
-        interpret(&self.0.stages.joint, &self.0.extents, inputs).map(|_| ())
+        let inputs = self.0.signature.with_in_place(inputs, outputs);
+        interpret(&self.0.graph, &self.0.extents, &inputs).map(|_| ())
     }
 }
 
@@ -163,6 +128,20 @@ const INTERPRETED: usize = 1 << 31;
 
 /// Evaluates a graph by the interpreter, on arrays in whatever shape they are given in.
 pub(super) fn interpret(graph: &Graph, extents: &[usize], inputs: &Inputs) -> Result<Vec<ArrayD<f64>>> {
+    let values = values_by_name(graph, extents, inputs)?;
+    evaluate(graph, extents, &values).map_err(|error| match error {
+        Error::Label { input, position: along, value, classes } => {
+            let place = graph.find_input(&input).map(|i| row_major_place(&along, &graph.input(i).axes, extents));
+            let shape = find(inputs, &input).map(|view| &view.shape);
+            let position = place.zip(shape).map_or(along, |(place, shape)| position(place, shape));
+            Error::Label { input, position, value, classes }
+        }
+        other => other,
+    })
+}
+
+/// What the interpreter reads, from arrays in whatever shape they are given in.
+pub(super) fn values_by_name(graph: &Graph, extents: &[usize], inputs: &Inputs) -> Result<Vec<Values>> {
     let mut values = vec![];
     for input in &graph.inputs {
         let view = find(inputs, &input.name).ok_or_else(|| Error::MissingInput {
@@ -176,15 +155,7 @@ pub(super) fn interpret(graph: &Graph, extents: &[usize], inputs: &Inputs) -> Re
         }
         values.push(values_of(&input.name, input.kind, view, &shape)?);
     }
-    evaluate(graph, extents, &values).map_err(|error| match error {
-        Error::Label { input, position: along, value, classes } => {
-            let place = graph.find_input(&input).map(|i| row_major_place(&along, &graph.input(i).axes, extents));
-            let shape = find(inputs, &input).map(|view| &view.shape);
-            let position = place.zip(shape).map_or(along, |(place, shape)| position(place, shape));
-            Error::Label { input, position, value, classes }
-        }
-        other => other,
-    })
+    Ok(values)
 }
 
 /// Which element this is in row-major order along the axes.

@@ -1,7 +1,8 @@
 //! The stages in order: trace, simplify, grad, joint, nest, kernel.
 
+use super::vjp::Backward;
 use crate::error::{Error, Result};
-use crate::grad::{HEAD, Wanted, grad};
+use crate::grad::{Halves, Wanted, grad, grad_name, saved_name, scale_by_head, scaled_by_head, split};
 use crate::ir::{AxisId, Graph, MAX_NODES};
 use crate::jit::{Binding, Kernel, compile};
 use crate::losses::Loss;
@@ -26,19 +27,28 @@ pub struct Stages {
     pub reports: [Report; 2],
 }
 
+/// Does a stage inside a span of its word, for whoever listens to `tracing`.
+macro_rules! stage {
+    ($word:literal, $loss:expr, $work:expr) => {
+        tracing::debug_span!($word, loss = %$loss).in_scope(|| $work)
+    };
+}
+
 /// Traces a loss for inputs of these shapes.
 pub fn trace(loss: &dyn Loss, given: &[Spec]) -> Result<Trace> {
-    let tracer = Tracer::new(loss.name(), given)?;
-    let value = loss.declare(&tracer)?.id();
-    tracer.finish(value)
+    stage!("trace", loss.name(), {
+        let tracer = Tracer::new(loss.name(), given)?;
+        let value = loss.declare(&tracer)?.id();
+        tracer.finish(value)
+    })
 }
 
 /// Everything that no extent enters: it holds for all shapes that trace alike.
 pub fn graphs(trace: &Graph, wanted: &Wanted) -> Result<Stages> {
     with_stack(trace, || {
-        let (simple, first) = simplify(trace)?;
-        let with_gradients = grad(&simple, wanted)?;
-        let (joint, second) = simplify(&with_gradients)?;
+        let (simple, first) = stage!("simplify", trace.name, simplify(trace))?;
+        let with_gradients = stage!("grad", trace.name, grad(&simple, wanted))?;
+        let (joint, second) = stage!("joint", trace.name, simplify(&with_gradients))?;
         Ok(Stages {
             wanted: wanted.clone(),
             trace: trace.clone(),
@@ -52,29 +62,64 @@ pub fn graphs(trace: &Graph, wanted: &Wanted) -> Result<Stages> {
 
 /// The nest for known extents and strides.
 pub fn nest(joint: &Graph, extents: &[usize], layout: &Layout) -> Result<Nest> {
-    with_stack(joint, || schedule(&expand(joint, extents)?, extents, layout))
+    with_stack(joint, || stage!("nest", joint.name, schedule(&expand(joint, extents)?, extents, layout)))
 }
 
 /// The machine code of a joint graph.
 pub fn kernel(joint: &Graph, extents: &[usize], binding: Binding) -> Result<Kernel> {
     let nest = nest(joint, extents, &binding.layout)?;
-    compile(nest, binding)
+    stage!("kernel", joint.name, compile(nest, binding))
 }
 
-/// The buffers that a joint graph reads, as a caller gives them: those of the trace, then the head gradient.
-pub fn ports(trace: &Trace, joint: &Graph) -> Vec<Port> {
-    let head = || Port { name: HEAD.into(), dtype: trace.dtype(), shape: output_shape(trace) };
-    let known = |name: &str| trace.ports.iter().find(|p| p.name == name).cloned();
-    joint.inputs.iter().map(|input| known(&input.name).unwrap_or_else(head)).collect()
+/// The graphs of a loss and its gradients in two halves. The last graph has what is saved as outputs too, and is cut
+/// once extents are known.
+pub fn vjp_graphs(trace: &Graph, wrt: &[String], backward: Backward) -> Result<Stages> {
+    let (simple, first) = stage!("simplify", trace.name, simplify(trace))?;
+    let scaled = if backward == Backward::Kept { scaled_by_head(&simple, wrt)? } else { vec![] };
+    let others: Vec<&String> = wrt.iter().filter(|name| !scaled.contains(name)).collect();
+    let mut gradients = stage!("grad", trace.name, grad(&simple, &Wanted::value_and_grad(&scaled)))?;
+    for output in &mut gradients.outputs {
+        if let Some(name) = scaled.iter().find(|name| grad_name(name) == output.name) {
+            output.name = saved_name(name);
+        }
+    }
+    let with_gradients = stage!("grad", trace.name, grad(&gradients, &Wanted::value_and_grad(&others).with_head()))?;
+    let (joint, second) = stage!("joint", trace.name, simplify(&with_gradients))?;
+    let joint = scale_by_head(&joint, &scaled)?;
+    Ok(Stages {
+        wanted: Wanted::value_and_grad(wrt).with_head(),
+        trace: trace.clone(),
+        simplify: simple,
+        grad: with_gradients,
+        joint,
+        reports: [first, second],
+    })
+}
+
+/// Cuts the last of [`vjp_graphs`] into a forward and a backward graph.
+pub fn halves(joint: &Graph, extents: &[usize], wrt: &[String]) -> Result<Halves> {
+    split(&expand(joint, extents)?, extents, wrt)
 }
 
 /// The shape of the loss.
 pub fn output_shape(trace: &Trace) -> Vec<usize> {
-    shape_of(&trace.graph.outputs[0].axes, &trace.extents)
+    let out = &trace.graph.outputs[0];
+    port_of(trace, &out.name, &out.axes).shape
 }
 
-fn shape_of(axes: &[AxisId], extents: &[usize]) -> Vec<usize> {
-    axes.iter().map(|a| extents[a.index()]).collect()
+/// The buffers that a graph made from a trace reads, as a caller gives them.
+pub fn ports(trace: &Trace, graph: &Graph) -> Vec<Port> {
+    graph.inputs.iter().map(|input| port_of(trace, &input.name, &input.axes)).collect()
+}
+
+/// A buffer of a graph made from a trace, as a caller gives it: an input of the loss or its gradient in the shape that
+/// the input was given in, anything else along its axes.
+pub fn port_of(trace: &Trace, name: &str, axes: &[AxisId]) -> Port {
+    let whole = |p: &&Port| p.name == name || grad_name(&p.name) == name || saved_name(&p.name) == name;
+    let shape = trace.ports.iter().find(whole).map(|port| port.shape.clone());
+    let shape = shape.unwrap_or_else(|| axes.iter().map(|a| trace.extents[a.index()]).collect());
+    let own = trace.ports.iter().find(|p| p.name == name).map(|p| p.dtype);
+    Port { name: name.to_string(), dtype: own.unwrap_or(trace.dtype()), shape }
 }
 
 /// The passes recurse along a graph. Graphs of more nodes than this get a thread with a stack for any graph that there can

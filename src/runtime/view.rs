@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::ir::Dtype;
-use ndarray::{ArrayBase, ArrayD, Data, DataMut, Dimension, IxDyn};
+use ndarray::{ArrayBase, ArrayD, ArrayViewD, ArrayViewMutD, Axis, Data, DataMut, Dimension, IxDyn, ShapeBuilder};
 use smallvec::SmallVec;
 use std::marker::PhantomData;
 
@@ -241,6 +241,18 @@ impl<'a> ViewMut<'a> {
         Ok(view)
     }
 
+    /// The same array, borrowed for a shorter time.
+    pub fn reborrow(&mut self) -> ViewMut<'_> {
+        let (shape, strides) = (self.shape.clone(), self.strides.clone());
+        ViewMut { start: self.start, dtype: self.dtype, shape, strides, memory: PhantomData }
+    }
+
+    /// The same array, to read.
+    pub fn as_view(&self) -> View<'_> {
+        let (shape, strides) = (self.shape.clone(), self.strides.clone());
+        View { start: self.start, dtype: self.dtype, shape, strides, memory: PhantomData }
+    }
+
     /// Each stride steps over all that the smaller ones reach, so that no two elements share memory.
     fn check_distinct(&self) -> Result<()> {
         if self.shape.contains(&0) {
@@ -303,6 +315,58 @@ impl<'a, T: Element, S: DataMut<Elem = T>, D: Dimension> From<&'a mut ArrayBase<
         let (shape, strides) = (array.shape().into(), array.strides().into());
         Self { start, dtype: T::DTYPE, shape, strides, memory: PhantomData }
     }
+}
+
+/// The lowest address and the strides upwards of an array that may run backwards along some axes, and which those are.
+fn upwards<T>(start: *const u8, shape: &[usize], strides: &[isize]) -> (*const T, Vec<usize>, Vec<usize>) {
+    let mut low = start.cast::<T>();
+    let mut backwards = vec![];
+    for (axis, (&size, &stride)) in shape.iter().zip(strides).enumerate() {
+        if stride < 0 && !shape.contains(&0) {
+            low = low.wrapping_offset((size as isize - 1) * stride);
+            backwards.push(axis);
+        }
+    }
+    (low, strides.iter().map(|s| s.unsigned_abs()).collect(), backwards)
+}
+
+impl<'a> View<'a> {
+    /// The same memory as an ndarray view; nothing is copied.
+    ///
+    /// # Errors
+    /// The elements are of another dtype.
+    pub fn to_array<T: Element>(&self) -> Result<ArrayViewD<'a, T>> {
+        check_element::<T>(self.dtype)?;
+        let (low, strides, backwards) = upwards::<T>(self.start, &self.shape, &self.strides);
+        // SAFETY: the view's maker has shown that every index within the shape lies in the borrowed memory; `low` is the
+        // lowest of these elements, from which all strides lead upwards.
+        let mut array = unsafe { ArrayViewD::from_shape_ptr(IxDyn(&self.shape).strides(IxDyn(&strides)), low) };
+        backwards.into_iter().for_each(|axis| array.invert_axis(Axis(axis)));
+        Ok(array)
+    }
+}
+
+impl<'a> ViewMut<'a> {
+    /// The same memory as a mutable ndarray view; nothing is copied.
+    ///
+    /// # Errors
+    /// The elements are of another dtype.
+    pub fn into_array<T: Element>(self) -> Result<ArrayViewMutD<'a, T>> {
+        check_element::<T>(self.dtype)?;
+        let (low, strides, backwards) = upwards::<T>(self.start, &self.shape, &self.strides);
+        // SAFETY: as for `View::to_array`; the borrow is exclusive, and its elements do not overlap.
+        let mut array =
+            unsafe { ArrayViewMutD::from_shape_ptr(IxDyn(&self.shape).strides(IxDyn(&strides)), low.cast_mut()) };
+        backwards.into_iter().for_each(|axis| array.invert_axis(Axis(axis)));
+        Ok(array)
+    }
+}
+
+fn check_element<T: Element>(dtype: Dtype) -> Result<()> {
+    if T::DTYPE == dtype {
+        return Ok(());
+    }
+    Err(Error::Dtype { input: "view".into(), found: dtype.name(), expected: T::DTYPE.to_string() })
 }
 
 /// Inputs by name: what [`inputs!`](crate::inputs) makes.

@@ -1,6 +1,7 @@
 //! Tracing: a declaration, written with [`Expr`] handles over named axes, becomes a graph.
 
 mod expr;
+mod import;
 mod tracer;
 
 pub use expr::{Expr, Operand};

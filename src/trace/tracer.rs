@@ -5,7 +5,7 @@
 
 use super::expr::Expr;
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, Builder, Dtype, Fold, Graph, Id, Kind, Native, Op, Origin, Point, Type};
+use crate::ir::{AxisId, Builder, Dtype, Fold, Graph, Id, InputId, Kind, Native, Op, Origin, Point, Type};
 use std::cell::RefCell;
 
 /// An axis of the loss being declared.
@@ -245,7 +245,7 @@ impl Tracer {
     }
 
     /// Unifies an input's dimensions with axes, one for one.
-    fn exactly(&self, name: &str, axes: &[Axis]) -> Result<()> {
+    pub(super) fn exactly(&self, name: &str, axes: &[Axis]) -> Result<()> {
         let shape = self.shape(name)?.to_vec();
         if shape.len() != axes.len() {
             let dims: Vec<_> = axes.iter().copied().map(Some).collect();
@@ -260,7 +260,7 @@ impl Tracer {
         format!("{} [{}]", dims.len(), names.join(" "))
     }
 
-    fn unify(&self, name: &str, axis: Axis, size: usize) -> Result<()> {
+    pub(super) fn unify(&self, name: &str, axis: Axis, size: usize) -> Result<()> {
         let mut state = self.state.borrow_mut();
         let extent = &mut state.extents[axis.0.index()];
         match extent {
@@ -273,6 +273,12 @@ impl Tracer {
             }
         }
         Ok(())
+    }
+
+    /// One element along an axis that nothing has given an extent.
+    pub(super) fn or_one(&self, axis: Axis) {
+        let from = self.name.clone();
+        self.state.borrow_mut().extents[axis.0.index()].get_or_insert(Extent { size: 1, from });
     }
 
     /// An input whose elements, read row by row, are those along the axes, whatever its shape: for inputs that take
@@ -349,24 +355,30 @@ impl Tracer {
 
     #[track_caller]
     fn input<'t>(&'t self, name: &str, axes: &[Axis], kind: Kind) -> Result<Expr<'t>> {
+        let input = self.declare(name, axes, kind)?;
+        let mut state = self.state.borrow_mut();
+        state.builder.at(Origin::here());
+        let indices = axes.iter().map(|a| state.builder.index(a.0)).collect::<Result<Vec<_>>>()?;
+        let id = state.builder.read(input, &indices)?;
+        Ok(Expr { id, tracer: self })
+    }
+
+    /// The buffer of an input along these axes: the one that is there, or a new one.
+    pub(super) fn declare(&self, name: &str, axes: &[Axis], kind: Kind) -> Result<InputId> {
         let spec = self.spec(name)?;
         if kind == Kind::Float {
             self.check_dtype(spec)?;
         }
         let axes: Vec<AxisId> = axes.iter().map(|a| a.0).collect();
         let mut state = self.state.borrow_mut();
-        state.builder.at(Origin::here());
-        let input = match state.builder.graph().find_input(name) {
-            Some(known) if state.builder.graph().input(known).axes == axes => known,
+        match state.builder.graph().find_input(name) {
+            Some(known) if state.builder.graph().input(known).axes == axes => Ok(known),
             _ => {
                 let port = Port { name: name.to_string(), dtype: spec.dtype, shape: spec.shape.clone() };
                 state.ports.push(port);
-                state.builder.input(name, &axes, kind)?
+                state.builder.input(name, &axes, kind)
             }
-        };
-        let indices = axes.iter().map(|&a| state.builder.index(a)).collect::<Result<Vec<_>>>()?;
-        let id = state.builder.read(input, &indices)?;
-        Ok(Expr { id, tracer: self })
+        }
     }
 
     /// Floating inputs are f32 or f64, all the same.
@@ -429,6 +441,13 @@ impl Tracer {
         let [t, c, l] = [self.index(t).id, self.index(c).id, self.index(l).id];
         let args = [t, c, l, logits.id, label.id, steps.id, labels.id, blank.id];
         self.add(Op::Native(Native::Ctc), &args)
+    }
+
+    /// A node of a graph that has an origin of its own.
+    pub(super) fn add_from(&self, origin: Option<Origin>, op: Op, args: &[Id]) -> Result<Id> {
+        let mut state = self.state.borrow_mut();
+        origin.into_iter().for_each(|origin| state.builder.at(origin));
+        state.builder.add(op, args)
     }
 
     #[track_caller]

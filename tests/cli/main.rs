@@ -1,5 +1,6 @@
 //! The program `lossjit`, run as its users run it.
 
+mod graphs;
 mod inspected;
 mod listed;
 mod refused;

@@ -390,7 +390,7 @@ pub fn compiled_bits(case: &LossCase) -> Result<Vec<u64>, String> {
     let memory: Vec<Guarded> = case.inputs.iter().map(Given::place_row_major).collect();
     let inputs: Vec<(&str, View)> = case.inputs.iter().zip(&memory).map(|(g, m)| (g.name, m.view())).collect();
     let trace = pipeline::trace(&*loss, &case.specs()).map_err(told)?;
-    let wanted = Wanted { value: true, wrt: differentiable(&trace.graph).map_err(told)?, head: false };
+    let wanted = Wanted::value_and_grad(&differentiable(&trace.graph).map_err(told)?);
     let compiled = HybridBlock::new(loss).hybridize().compile(&inputs, &wanted).map_err(told)?;
     let buffers = &compiled.signature().outputs;
     let mut outputs: Vec<Guarded> =

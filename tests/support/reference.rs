@@ -19,7 +19,7 @@ fn wanted(case: &LossCase, trace: &Trace) -> Result<Wanted, String> {
     wrt.retain(|_| rng.u8(..3) > 0);
     rng.shuffle(&mut wrt);
     let value = wrt.is_empty() || rng.u8(..5) > 0;
-    Ok(Wanted { value, wrt, head: case.head })
+    Ok(Wanted { value, wrt, head: case.head, ..Wanted::value() })
 }
 
 pub fn judge(case: &LossCase) -> Result<(), String> {

@@ -22,7 +22,7 @@ pub fn judge(text: &str, seed: u64) -> Result<bool, String> {
     machine_agrees(&case, seed)?;
     // Derivatives and simplification of a graph that nobody would declare.
     if let Ok(wrt) = differentiable(&case.graph) {
-        match grad(&case.graph, &Wanted { value: true, wrt, head: false }).and_then(|g| simplify(&g)) {
+        match grad(&case.graph, &Wanted::value_and_grad(&wrt)).and_then(|g| simplify(&g)) {
             Ok((graph, _)) => machine_agrees(&Case { graph, ..case.clone() }, seed)?,
             Err(Error::Internal { stage, problem }) => return Err(format!("{stage}: {problem}\n{}", case.graph)),
             Err(_) => {}
