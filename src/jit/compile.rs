@@ -9,7 +9,7 @@ use super::perf;
 use super::{Binding, Kernel, target};
 use crate::error::{Error, Result};
 use crate::ir::{Dtype, Input, Kind, Point};
-use crate::nest::{Nest, Step, check_on};
+use crate::nest::{Nest, Step, check_in_place, check_on};
 use crate::vmath::{self, Function as Math};
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::{AbiParam, types};
@@ -75,6 +75,7 @@ pub(super) struct Built {
 
 pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     check_on(nest, &binding.layout)?;
+    check_in_place(nest, &binding.layout)?;
     check_dtypes(nest, binding)?;
     let fits = |size: usize| i64::try_from(size).is_ok() && (binding.real == Dtype::F64 || size <= i32::MAX as usize);
     if let Some(axis) = nest.extents.iter().position(|&size| !fits(size)) {

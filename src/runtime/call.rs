@@ -26,7 +26,8 @@ struct Program {
     kernel: Kernel,
     signature: Signature,
     stages: Arc<Stages>,
-    graph: Graph,
+    /// The half of the last stage that is compiled, where it is not all of it.
+    half: Option<Graph>,
     extents: Vec<usize>,
     /// See [`Nest::work`](crate::nest::Nest::work).
     work: usize,
@@ -37,11 +38,11 @@ impl Compiled {
         kernel: Kernel,
         signature: Signature,
         stages: Arc<Stages>,
-        graph: Graph,
+        half: Option<Graph>,
         extents: Vec<usize>,
     ) -> Self {
         let work = kernel.nest.work();
-        Self(Arc::new(Program { kernel, signature, stages, graph, extents, work }))
+        Self(Arc::new(Program { kernel, signature, stages, half, extents, work }))
     }
 
     /// The buffers it reads and writes.
@@ -71,7 +72,7 @@ impl Compiled {
     /// The same on at most so many threads. The results have the same bits for any number.
     pub fn run_on(&self, threads: usize, inputs: &Inputs, outputs: &mut [ViewMut]) -> Result<()> {
         let program = &*self.0;
-        let buffers = program.signature.addresses(&program.graph.name, inputs, outputs)?;
+        let buffers = program.signature.addresses(&program.stages.joint.name, inputs, outputs)?;
         let status = self.execute(threads, &buffers)?;
         if status.is_clean() { Ok(()) } else { self.explain(inputs, outputs) }
     }
@@ -88,7 +89,8 @@ impl Compiled {
     fn explain(&self, inputs: &Inputs, outputs: &mut [ViewMut]) -> Result<()> {
         // Where the interpreter finds nothing, the index belonged to a branch that was not taken.
         let inputs = self.0.signature.with_in_place(inputs, outputs);
-        interpret(&self.0.graph, &self.0.extents, &inputs).map(|_| ())
+        let graph = self.0.half.as_ref().unwrap_or(&self.0.stages.joint);
+        interpret(graph, &self.0.extents, &inputs).map(|_| ())
     }
 }
 

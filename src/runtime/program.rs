@@ -66,9 +66,10 @@ impl Program {
     }
 }
 
-/// The machine code of a graph made from a trace.
+/// The machine code of a graph made from a trace: the last of its stages, or a half of it.
 pub(super) fn compile(trace: &Trace, stages: &Arc<Stages>, graph: &Graph, signature: Signature) -> Result<Compiled> {
     let binding = signature.binding(trace, graph)?;
     let kernel = pipeline::kernel(graph, &trace.extents, binding)?;
-    Ok(Compiled::new(kernel, signature, stages.clone(), graph.clone(), trace.extents.clone()))
+    let half = if std::ptr::eq(graph, &stages.joint) { None } else { Some(graph.clone()) };
+    Ok(Compiled::new(kernel, signature, stages.clone(), half, trace.extents.clone()))
 }

@@ -19,6 +19,10 @@ impl Tracer {
             return Err(outputs(graph));
         }
         let axes: Vec<Axis> = graph.axes.iter().map(|name| self.axis(name)).collect::<Result<_>>()?;
+        // Operands of ops that commute stand in the order in which they were made: axes first, in theirs.
+        axes.iter().for_each(|&axis| {
+            self.index(axis);
+        });
         let mut buffers: Vec<InputId> = vec![];
         for input in &graph.inputs {
             let along: Vec<Axis> = input.axes.iter().map(|a| axes[a.index()]).collect();
