@@ -388,8 +388,12 @@ fn seed(b: &mut Builder, out: &Output, head: bool) -> Result<Id> {
     sum_out(b, seed, spread.minus(varying))
 }
 
+/// Σ over the axes, with what is 0 for all of an axis by a `select` kept 0.
 fn sum_out(b: &mut Builder, value: Id, axes: AxisSet) -> Result<Id> {
-    axes.iter().try_fold(value, |value, axis| b.sum(axis, value))
+    axes.iter().try_fold(value, |value, axis| {
+        let along = AxisSet::of(axis);
+        under_masks(b, value, along, &mut |b, value| b.sum(axis, value))
+    })
 }
 
 /// The cotangent where the condition is `when`, else 0.
@@ -400,38 +404,54 @@ fn masked(b: &mut Builder, condition: Id, when: bool, d: Id) -> Result<Id> {
 
 /// d · factor, with what is 0 by a `select` kept 0.
 fn times(b: &mut Builder, d: Id, factor: Id) -> Result<Id> {
-    under_masks(b, d, &mut |b, d| b.mul(d, factor))
+    under_masks(b, d, AxisSet::EMPTY, &mut |b, d| b.mul(d, factor))
 }
 
 /// d / divisor, with what is 0 by a `select` kept 0.
 fn over(b: &mut Builder, d: Id, divisor: Id) -> Result<Id> {
-    under_masks(b, d, &mut |b, d| b.div(d, divisor))
+    under_masks(b, d, AxisSet::EMPTY, &mut |b, d| b.div(d, divisor))
 }
 
-fn under_masks(b: &mut Builder, d: Id, linear: &mut dyn FnMut(&mut Builder, Id) -> Result<Id>) -> Result<Id> {
-    let is_zero = |b: &Builder, id: Id| b.graph().as_float(id) == Some(0.0);
+/// A linear function of a cotangent, applied behind the masks that do not vary along these axes.
+fn under_masks(
+    b: &mut Builder,
+    d: Id,
+    along: AxisSet,
+    linear: &mut dyn FnMut(&mut Builder, Id) -> Result<Id>,
+) -> Result<Id> {
     match b.graph().as_point(d).map(|(p, args)| (p, args.to_vec())) {
-        Some((Point::Select, args)) if is_zero(b, args[1]) || is_zero(b, args[2]) => {
-            let mut branch = |b: &mut Builder, id: Id| if is_zero(b, id) { Ok(id) } else { under_masks(b, id, linear) };
+        Some((Point::Select, args)) if is_mask(b, &args, along) => {
+            let mut branch =
+                |b: &mut Builder, id: Id| if is_zero(b, id) { Ok(id) } else { under_masks(b, id, along, linear) };
             let (yes, no) = (branch(b, args[1])?, branch(b, args[2])?);
             b.select(args[0], yes, no)
         }
-        Some((Point::Add, args)) if args.iter().any(|&a| is_masked(b, a)) => {
-            let (left, right) = (under_masks(b, args[0], linear)?, under_masks(b, args[1], linear)?);
+        Some((Point::Add, args)) if args.iter().any(|&a| is_masked(b, a, along)) => {
+            let (left, right) = (under_masks(b, args[0], along, linear)?, under_masks(b, args[1], along, linear)?);
             b.add2(left, right)
         }
-        Some((Point::Neg, args)) if is_masked(b, args[0]) => {
-            let part = under_masks(b, args[0], linear)?;
+        Some((Point::Neg, args)) if is_masked(b, args[0], along) => {
+            let part = under_masks(b, args[0], along, linear)?;
             b.neg(part)
         }
         _ => linear(b, d),
     }
 }
 
-fn is_masked(b: &Builder, id: Id) -> bool {
+fn is_masked(b: &Builder, id: Id, along: AxisSet) -> bool {
     match b.graph().as_point(id) {
-        Some((Point::Select, args)) => args[1..].iter().any(|&a| b.graph().as_float(a) == Some(0.0)),
-        Some((Point::Neg, args)) => is_masked(b, args[0]),
+        Some((Point::Select, args)) => is_mask(b, args, along),
+        Some((Point::Neg, args)) => is_masked(b, args[0], along),
         _ => false,
     }
+}
+
+/// Whether the arguments of a `select` have a 0, chosen by what does not vary along these axes.
+fn is_mask(b: &Builder, args: &[Id], along: AxisSet) -> bool {
+    let free = b.graph().ty(args[0]).axes.intersection(along).is_empty();
+    free && args[1..].iter().any(|&a| is_zero(b, a))
+}
+
+fn is_zero(b: &Builder, id: Id) -> bool {
+    b.graph().as_float(id) == Some(0.0)
 }

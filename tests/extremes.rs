@@ -128,6 +128,31 @@ fn ignored_entries_may_hold_anything() {
     assert_close(&grad, &[0.0, 0.0, 0.0, 0.0, 0.5, -0.5]);
 }
 
+/// That holds with every option and reduction: the same bits as with zeros there.
+#[test]
+fn ignored_entries_may_hold_anything_with_every_option() {
+    let anything = array![[f32::NAN, INF, 1.0], [0.5, -1.0, 2.0], [-INF, -INF, f32::NAN], [3.0, 0.0, -2.0]];
+    let mut zeros = anything.clone();
+    for row in [0, 2] {
+        zeros.row_mut(row).fill(0.0);
+    }
+    let (label, weight) = (array![7i32, 1, 7, 0], array![0.5f32, 2.0, 1.5]);
+    let reductions = [Reduction::None, Reduction::Sum, Reduction::Mean, Reduction::MeanByWeight];
+    for (smoothing, z_loss) in [(0.0, 0.0), (0.1, 0.0), (0.0, 0.01), (0.1, 0.01)] {
+        for (reduction, weighed) in reductions.into_iter().flat_map(|r| [(r, false), (r, true)]) {
+            let loss = SoftmaxCELoss::new().ignore_label(7).label_smoothing(smoothing).z_loss(z_loss);
+            let outcome = |pred: &Array2<f32>| {
+                let mut given = inputs! { pred: pred, label: &label }.to_vec();
+                given.extend(weighed.then_some(("class_weight", (&weight).into())));
+                run(loss.clone().reduction(reduction), &given, "pred")
+            };
+            let (value, grad) = outcome(&anything);
+            assert!(value.iter().chain(&grad).all(|x| x.is_finite()), "{loss:?} {reduction:?} {value:?} {grad:?}");
+            assert_eq!((value, grad), outcome(&zeros), "{loss:?} {reduction:?}");
+        }
+    }
+}
+
 /// Wide rows of large logits: the sum of exponentials neither overflows nor loses the small ones.
 #[test]
 fn wide_and_large_rows() {
