@@ -3,7 +3,7 @@
 use lossjit::losses::*;
 use lossjit::nest::{Layout, Nest, Step};
 use lossjit::runtime::pipeline;
-use lossjit::{Dtype, HybridBlock, Inputs, Loss, Spec, Wanted, inputs};
+use lossjit::{Dtype, Expr, HybridBlock, Inputs, Loss, Result, Spec, Tracer, Wanted, inputs};
 use ndarray::{Array1, Array2, ArrayD, array};
 
 /// The one value, or the values, from the interpreter and from machine code.
@@ -167,6 +167,60 @@ fn calls_of_exp(body: &[Step], nest: &Nest) -> usize {
     body.iter().map(count).sum()
 }
 
+fn nest_of(loss: &dyn Loss, inputs: &[Spec], wrt: &str) -> Nest {
+    let trace = pipeline::trace(loss, inputs).unwrap();
+    let stages = pipeline::graphs(&trace.graph, &Wanted::value_and_grad(&[wrt])).unwrap();
+    let layout = Layout::row_major(&stages.joint, &trace.extents);
+    pipeline::nest(&stages.joint, &trace.extents, &layout).unwrap()
+}
+
+fn nest_text(loss: &dyn Loss, inputs: &[Spec], wrt: &str) -> String {
+    nest_of(loss, inputs, wrt).to_string()
+}
+
+/// The formulas alone, under the names of the losses.
+struct Bare(&'static str);
+
+impl Loss for Bare {
+    fn name(&self) -> &str {
+        self.0
+    }
+
+    fn declare<'t>(&self, t: &'t Tracer) -> Result<Expr<'t>> {
+        if self.0 == "softmax_cross_entropy" {
+            let [n, c] = t.axes(["n", "c"])?;
+            return Ok(-t.float("pred", &[n, c])?.softmax(c).at(c, t.class("label", &[n])?).ln());
+        }
+        let [n, i] = t.axes(["n", "i"])?;
+        let (x, z) = (t.float("pred", &[n, i])?, t.float("label", &[n, i])?);
+        let p = x.sigmoid();
+        Ok(-(z * p.ln() + (1.0 - z) * (1.0 - p).ln()).mean_over(&[i]))
+    }
+}
+
+/// Switched off, options cost nothing: the nest is that of the bare formula.
+#[test]
+fn options_switched_off_leave_no_trace() {
+    let (pred, classes) = (Spec::new("pred", Dtype::F32, &[64, 1000]), Spec::new("label", Dtype::I32, &[64]));
+    let given = [pred.clone(), classes];
+    let off = SoftmaxCELoss::new()
+        .label_smoothing(0.0)
+        .z_loss(0.0)
+        .ignore_label(None)
+        .clip_labels(false)
+        .weight(None)
+        .reduction(Reduction::None);
+    assert_eq!(nest_text(&off, &given, "pred"), nest_text(&Bare("softmax_cross_entropy"), &given, "pred"));
+
+    let given = [pred, Spec::new("label", Dtype::F32, &[64, 1000])];
+    let off = SigmoidBCELoss::new().label_smoothing(0.0).weight(None).reduction(Reduction::None);
+    assert_eq!(nest_text(&off, &given, "pred"), nest_text(&Bare("sigmoid_binary_cross_entropy"), &given, "pred"));
+
+    let given = [Spec::new("pred", Dtype::F32, &[4, 50, 9]), Spec::new("label", Dtype::I32, &[4, 6])];
+    let off = CTCLoss::new().zero_infinity(false).blank(Blank::Last).reduction(Reduction::None);
+    assert_eq!(nest_text(&off, &given, "pred"), nest_text(&CTCLoss::new(), &given, "pred"));
+}
+
 /// With everything switched on it is still one kernel that computes each exponential once.
 #[test]
 fn options_stay_fused() {
@@ -176,10 +230,10 @@ fn options_stay_fused() {
         Spec::new("class_weight", Dtype::F32, &[1000]),
     ];
     let loss = SoftmaxCELoss::new().label_smoothing(0.1).z_loss(1e-4).ignore_label(0);
-    let trace = pipeline::trace(&loss, &specs).unwrap();
-    let stages = pipeline::graphs(&trace.graph, &Wanted::value_and_grad(&["pred"])).unwrap();
-    let layout = Layout::row_major(&stages.joint, &trace.extents);
-    let nest = pipeline::nest(&stages.joint, &trace.extents, &layout).unwrap();
-    assert_eq!(calls_of_exp(&nest.body, &nest), 1, "{nest}");
-    assert!(nest.parallel_axis().is_some());
+    for (given, cut) in [(&specs[..2], true), (&specs[..], false)] {
+        let nest = nest_of(&loss, given, "pred");
+        assert_eq!(calls_of_exp(&nest.body, &nest), 1, "{nest}");
+        // The sum of the class weights is a loop of its own before the rows, and keeps them on one thread.
+        assert_eq!(nest.parallel_axis().is_some(), cut, "{nest}");
+    }
 }

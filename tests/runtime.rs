@@ -141,6 +141,18 @@ fn any_number_of_threads() {
     for threads in [2, 3, 8] {
         assert_eq!(run(threads), wanted, "{threads} threads");
     }
+
+    // The sum of the class weights, which no row changes, is made before the rows.
+    let weight = Array1::from_shape_fn(3001, |c| (c % 5) as f32 * 0.5);
+    let given = inputs! { pred: &pred, label: &label, class_weight: &weight };
+    let run = |threads| {
+        let loss = SoftmaxCELoss::new().label_smoothing(0.1).ignore_label(14);
+        HybridBlock::new(loss).hybridize().threads(threads).value_and_grad::<f32>(&given, &["pred"]).unwrap()
+    };
+    let wanted = run(1);
+    for threads in [2, 3, 8] {
+        assert_eq!(run(threads), wanted, "{threads} threads");
+    }
 }
 
 /// One handle, called by many threads at once, some of them rayon's own.
