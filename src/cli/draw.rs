@@ -2,7 +2,7 @@
 
 use super::array::Array;
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, Dtype, Graph, Id, Kind};
+use crate::ir::{AxisId, Dtype, Graph, Id, Input, Kind, Op, Point};
 use crate::oracle::graph::{Buffer, evaluate};
 use crate::trace::{Port, Trace};
 use fastrand::Rng;
@@ -10,47 +10,105 @@ use ndarray::{ArrayD, IxDyn};
 use std::collections::HashMap;
 
 /// Buffers for a graph of the trace, drawn until the interpreter accepts them: floats between 0.05 and 0.95, integers
-/// from 0 up to what they are used for; the bound is halved for an input that the interpreter finds fault with.
+/// from 0 up to what they are used for, and every other one what it is compared with; the bound is halved for an input
+/// that the interpreter finds fault with.
 ///
 /// # Errors
-/// The interpreter accepts nothing.
+/// The interpreter accepts nothing, or there is no memory for them.
 pub(super) fn draw(trace: &Trace, graph: &Graph, rng: &mut Rng) -> Result<Vec<Buffer>> {
-    let mut bounds: HashMap<String, i64> = HashMap::new();
+    let mut likely: HashMap<String, Likely> = HashMap::new();
     loop {
         let mut buffers = vec![];
         for input in &graph.inputs {
             let shape: Vec<usize> = input.axes.iter().map(|a| trace.extents[a.index()]).collect();
-            let likely = || bound(&trace.graph, &trace.extents, &input.name);
-            let bound = *bounds.entry(input.name.clone()).or_insert_with(likely);
-            buffers.push(buffer(input.kind, shape, trace.dtype(), bound, rng));
+            let likely = likely.entry(input.name.clone()).or_insert_with(|| Likely::new(trace, &input.name));
+            buffers.push(buffer(input, shape, trace.dtype(), likely, rng)?);
         }
         let error = match evaluate(graph, &trace.extents, &buffers) {
             Ok(_) => return Ok(buffers),
             Err(error) => error,
         };
         let (Error::Label { input, .. } | Error::Value { input, .. }) = &error else { return Err(error) };
-        let bound = bounds.get_mut(input).filter(|bound| **bound > 0).ok_or(error)?;
-        *bound /= 2;
+        let likely = likely.get_mut(input).filter(|likely| likely.bound > 0).ok_or(error)?;
+        likely.bound /= 2;
     }
 }
 
 /// Arrays as a caller gives them, the same way, but not tried: the interpreter would take long on large ones.
+///
+/// # Errors
+/// There is no memory for them.
 pub(super) fn draw_arrays(trace: &Trace, rng: &mut Rng) -> Result<Vec<(String, Array)>> {
     let mut arrays = vec![];
     for (input, port) in trace.graph.inputs.iter().zip(&trace.ports) {
         let shape: Vec<usize> = input.axes.iter().map(|a| trace.extents[a.index()]).collect();
-        let bound = bound(&trace.graph, &trace.extents, &input.name);
-        let buffer = buffer(input.kind, shape, trace.dtype(), bound, rng);
+        let likely = Likely::new(trace, &input.name);
+        let buffer = buffer(input, shape, trace.dtype(), &likely, rng)?;
         arrays.push((port.name.clone(), array(&buffer, port)?));
     }
     Ok(arrays)
 }
 
-fn buffer(kind: Kind, shape: Vec<usize>, dtype: Dtype, bound: i64, rng: &mut Rng) -> Buffer {
-    match kind {
-        Kind::Float => Buffer::Float(ArrayD::from_shape_simple_fn(shape, || float(dtype, rng))),
-        _ => Buffer::Int(ArrayD::from_shape_simple_fn(shape, || rng.i64(0..=bound))),
+/// What makes sense in an input.
+struct Likely {
+    /// The largest integer.
+    bound: i64,
+    /// What elements are compared with, such as 1 and −1: without them one branch only would be seen.
+    marks: Vec<f64>,
+}
+
+impl Likely {
+    fn new(trace: &Trace, input: &str) -> Self {
+        let unsigned = trace.ports.iter().any(|p| p.name == input && matches!(p.dtype, Dtype::U8 | Dtype::U32));
+        let mut marks = marks(&trace.graph, input);
+        marks.retain(|&mark| !unsigned || (0.0..=255.0).contains(&mark));
+        Self { bound: bound(&trace.graph, &trace.extents, input), marks }
     }
+
+    fn mark(&self, rng: &mut Rng) -> Option<f64> {
+        if self.marks.is_empty() || rng.bool() { None } else { Some(self.marks[rng.usize(..self.marks.len())]) }
+    }
+}
+
+fn buffer(input: &Input, shape: Vec<usize>, dtype: Dtype, likely: &Likely, rng: &mut Rng) -> Result<Buffer> {
+    Ok(match input.kind {
+        Kind::Float => {
+            let element = || likely.mark(rng).unwrap_or_else(|| float(dtype, rng));
+            Buffer::Float(filled(&input.name, shape, element)?)
+        }
+        _ => {
+            let element = || likely.mark(rng).map_or_else(|| rng.i64(0..=likely.bound), |mark| mark as i64);
+            Buffer::Int(filled(&input.name, shape, element)?)
+        }
+    })
+}
+
+/// # Errors
+/// There is no memory for it.
+fn filled<T>(input: &str, shape: Vec<usize>, element: impl FnMut() -> T) -> Result<ArrayD<T>> {
+    let refused = || Error::Shape {
+        input: input.to_string(),
+        found: shape.clone(),
+        problem: "needs more memory than there is".into(),
+    };
+    let count = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size)).ok_or_else(refused)?;
+    let mut elements = vec![];
+    elements.try_reserve_exact(count).map_err(|_| refused())?;
+    elements.extend(std::iter::repeat_with(element).take(count));
+    ArrayD::from_shape_vec(IxDyn(&shape), elements).map_err(|_| refused())
+}
+
+/// The constants that elements of an input are compared with.
+fn marks(graph: &Graph, input: &str) -> Vec<f64> {
+    let element = |id: Id| graph.as_read(id).is_some_and(|(buffer, _)| graph.input(buffer).name == input);
+    let constant = |id: Id| match graph.op(id) {
+        Op::Float(x) => Some(x.get()),
+        Op::Int(n) => Some(n as f64),
+        _ => None,
+    };
+    let compared = graph.ids().filter_map(|id| graph.as_point(id).filter(|(p, _)| *p == Point::Eq));
+    let pairs = compared.flat_map(|(_, args)| [(args[0], args[1]), (args[1], args[0])]);
+    pairs.filter(|(own, _)| element(*own)).filter_map(|(_, other)| constant(other)).collect()
 }
 
 /// The largest integer that makes sense in an input: by the axis that it picks an element of, or the length that it is.

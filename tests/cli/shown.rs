@@ -124,14 +124,14 @@ fn embeddings_of_paraphrases() {
     assert_eq!(shown["results"]["out"]["shape"], json!([48]));
     assert_eq!(shown["results"]["grad.x2"]["shape"], json!([48, 384]));
     let mean = |out: &str| serde_json::from_str::<Value>(out).unwrap()["results"]["out"]["mean"].as_f64().unwrap();
-    dir.npy("together.npy", &ndarray::ArrayD::<i32>::ones(vec![48]));
+    let together = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/paraphrase_labels.npy");
     dir.npy("apart.npy", &ndarray::ArrayD::<i32>::from_elem(vec![48], -1));
     let cosine = |label: &str| {
         mean(&dir.done(&format!(
             "eval CosineEmbeddingLoss --input input1={file}:x1 --input input2={file}:x2 --input label={label} --json"
         )))
     };
-    let (together, apart) = (cosine("together.npy"), cosine("apart.npy"));
+    let (together, apart) = (cosine(together), cosine("apart.npy"));
     assert!(together < 0.4 && (together + apart - 1.0).abs() < 1e-5, "{together} {apart}");
 }
 
@@ -146,6 +146,22 @@ fn a_check() {
         "pred=f32[4,12,7] --input label=i32[4,3] --input label_lengths=i64[4]",
     ] {
         assert!(dir.done(&format!("check CTCLoss --input {inputs}")).ends_with("All agree.\n"));
+    }
+    // Labels are drawn from what they are compared with: all branches are seen.
+    let inputs = "--input input1=f64[40,3] --input input2=f64[40,3] --input label=f64[40]";
+    let out = dir.done(&format!("check CosineEmbeddingLoss --set margin=0.9 {inputs}"));
+    let of_gradient = out.lines().find(|line| line.starts_with("grad.input1")).unwrap();
+    assert!(!of_gradient.ends_with("0.0e0"), "no slope was compared: {out}");
+
+    for command in ["check", "bench"] {
+        let shape = "f32[10000000,10000000]";
+        let outcome = dir.run(&format!("{command} L1Loss --input pred={shape} --input label={shape}"));
+        assert_eq!(outcome.status, Some(1));
+        assert!(
+            outcome.err.ends_with(": shape [10000000, 10000000] needs more memory than there is\n"),
+            "{}",
+            outcome.err
+        );
     }
     let outcome = dir.run("check L2Loss --input pred=f32[2,3] --input label=f32[5]");
     let message = "error: label: shape [5] has 5 elements, but 6 are needed, for shape [2, 3]\n";
