@@ -167,16 +167,16 @@ impl<'a> Case<'a> {
         found
     }
 
-    /// By recorded array in f32: the largest error of ours and of MXNet's, relative to the scale of the array, and that
+    /// By array recorded in f32: the largest error of ours and of MXNet's, relative to the scale of the array, and that
     /// of the reference itself, rounded to f32.
     fn beside_mxnet(&self, block: &HybridBlock<Box<dyn Loss>>) -> Vec<(String, [f64; 3])> {
         let quirks: Vec<&str> =
             self.json["mxnet_quirk_arrays"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
-        let theirs: Vec<(&str, f64)> = (self.json["max_scaled_error"].as_object().into_iter().flatten())
-            .filter_map(|(key, error)| Some((key.as_str(), error.as_f64()?)))
-            .filter(|(key, _)| !quirks.contains(key))
+        let recorded: Vec<&str> = (self.json["max_scaled_error"].as_object().into_iter().flatten())
+            .map(|(key, _)| key.as_str())
+            .filter(|key| !quirks.contains(key))
             .collect();
-        if self.json["dtype"] != "float32" || self.json["expect"] == "error" || theirs.is_empty() {
+        if self.json["dtype"] != "float32" || self.json["expect"] == "error" || recorded.is_empty() {
             return vec![];
         }
         let (views, wrt) = (self.views(), self.wrt());
@@ -190,15 +190,18 @@ impl<'a> Case<'a> {
             _ => Some(found.value.clone()),
         };
         let mut rows = vec![];
-        for (key, theirs) in theirs {
+        for key in recorded {
             let Some(want) = reference(self.file, &format!("{}.ref.{key}", self.id)) else { continue };
+            let Some(Array::F32(theirs)) = array(self.file, &format!("{}.{key}", self.id)) else { continue };
             let Some(ours) = ours(key) else { continue };
             let head = if key.starts_with("hgrad") { most } else { 1.0 };
             let scale = want.iter().filter(|x| x.is_finite()).fold(self.least_scale(head), |m, x| m.max(x.abs()));
             let error =
                 |x: f64, want: f64| if x == want || x.is_nan() && want.is_nan() { 0.0 } else { (x - want).abs() };
+            let scale = scale.max(f64::MIN_POSITIVE);
             let worst = |errors: &mut dyn Iterator<Item = f64>| errors.fold(0.0, f64::max) / scale;
             let own = worst(&mut ours.iter().zip(&want).map(|(&x, &w)| error(f64::from(x), w)));
+            let theirs = worst(&mut theirs.iter().zip(&want).map(|(&x, &w)| error(f64::from(x), w)));
             let rounding = worst(&mut want.iter().map(|&w| error(f64::from(w as f32), w)));
             rows.push((format!("{} {key}", self.id), [own, theirs, rounding]));
         }
@@ -252,30 +255,34 @@ fn check_loss(entry: &Entry) {
     assert!(problems.is_empty(), "{}: {} problems\n{}", entry.name, problems.len(), problems.join("\n"));
 }
 
-/// In f32 every result is as close to the reference as MXNet's, or within a few roundings of it.
+/// In f32 every result is as close to the reference as MXNet's, or within a rounding or two of that: which of two
+/// programs that round at every step rounds luckier is chance, and only results rounded once would always win.
 #[test]
 fn as_close_as_mxnet() {
     let mut farther = vec![];
     println!("largest errors, relative to the largest magnitude: ours, MXNet's");
     for entry in LOSSES {
-        let (mut compared, mut closer, mut most) = (0, 0, [0f64; 2]);
+        let (mut compared, mut closer, mut same, mut most) = (0, 0, 0, [0f64; 2]);
         each_case(entry, |case, block| {
             for (name, [ours, theirs, rounding]) in case.beside_mxnet(&block.hybridize()) {
                 compared += 1;
                 closer += usize::from(ours < theirs);
+                same += usize::from(ours == theirs);
                 most = [most[0].max(ours), most[1].max(theirs)];
-                if ours > theirs.max(rounding + ROUNDINGS * f64::from(f32::EPSILON)) {
-                    farther.push(format!("{} {name}: {ours:.2e}, MXNet {theirs:.2e}", entry.name));
+                let more = (ours - theirs.max(rounding)) / f64::from(f32::EPSILON);
+                if more > ROUNDINGS {
+                    farther.push(format!("{} {name}: {ours:.2e}, MXNet {theirs:.2e}, {more:.2} units", entry.name));
                 }
             }
         });
-        println!("{:30} {:8.1e} {:8.1e}   closer in {closer} of {compared}", entry.name, most[0], most[1]);
+        let counts = format!("of {compared}, {closer} closer, {same} the same, {} farther", compared - closer - same);
+        println!("{:30} {:8.1e} {:8.1e}   {counts}", entry.name, most[0], most[1]);
     }
     assert!(farther.is_empty(), "{} are farther:\n{}", farther.len(), farther.join("\n"));
 }
 
-/// How many units in the last place of the largest magnitude a result may be off where MXNet's happens to be closer.
-const ROUNDINGS: f64 = 4.0;
+/// How much farther than MXNet's a result may be, in units in the last place of the largest magnitude.
+const ROUNDINGS: f64 = 1.5;
 
 macro_rules! golden {
     ($($test:ident $loss:literal;)*) => {
