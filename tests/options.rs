@@ -194,7 +194,8 @@ impl Loss for Bare {
         let [n, i] = t.axes(["n", "i"])?;
         let (x, z) = (t.float("pred", &[n, i])?, t.float("label", &[n, i])?);
         let p = x.sigmoid();
-        Ok(-(z * p.ln() + (1.0 - z) * (1.0 - p).ln()).mean_over(&[i]))
+        let (log_p, log_not_p) = (p.ln(), (1.0 - p).ln());
+        Ok(-(z * log_p + (1.0 - z) * log_not_p).mean_over(&[i]))
     }
 }
 
