@@ -100,8 +100,9 @@ pub(crate) fn row_major(shape: &[usize]) -> Dims<isize> {
     strides
 }
 
-/// Checks that a slice of `len` elements holds every element of a shape; row-major strides where none are given.
-fn fit(shape: &[usize], strides: Option<&[isize]>, len: usize) -> Result<Dims<isize>> {
+/// Checks that a slice of `len` elements holds every element of a shape whose first lies at `offset`; row-major strides
+/// where none are given.
+fn fit(shape: &[usize], strides: Option<&[isize]>, offset: usize, len: usize) -> Result<Dims<isize>> {
     let layout = |problem: String| Error::Layout { input: "view".into(), problem };
     let strides: Dims<isize> = match strides {
         None => row_major(shape),
@@ -112,13 +113,21 @@ fn fit(shape: &[usize], strides: Option<&[isize]>, len: usize) -> Result<Dims<is
     };
     let count = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
     let count = count.ok_or_else(|| layout(format!("shape {shape:?} has more elements than memory has room for")))?;
-    let mut last = 0usize;
+    let overflows = || layout(format!("shape {shape:?} with strides {strides:?} overflows"));
+    let mut first = isize::try_from(offset).map_err(|_| overflows())?;
+    let mut last = first;
     for (&size, &stride) in shape.iter().zip(&strides) {
-        let stride = usize::try_from(stride).map_err(|_| layout(format!("stride {stride} is negative")))?;
-        let reach = size.saturating_sub(1).checked_mul(stride).and_then(|r| last.checked_add(r));
-        last = reach.ok_or_else(|| layout(format!("shape {shape:?} with strides {strides:?} overflows")))?;
+        let reach = isize::try_from(size.saturating_sub(1)).ok().and_then(|steps| steps.checked_mul(stride));
+        let end = if stride < 0 { &mut first } else { &mut last };
+        *end = reach.and_then(|reach| end.checked_add(reach)).ok_or_else(overflows)?;
     }
-    if count > 0 && last >= len {
+    if count > 0 && first < 0 {
+        return Err(layout(format!(
+            "shape {shape:?} with strides {strides:?} reaches {} elements before the slice",
+            -first
+        )));
+    }
+    if count > 0 && last as usize >= len {
         return Err(layout(format!(
             "shape {shape:?} with strides {strides:?} needs {} elements, but the slice has {len}",
             last + 1
@@ -133,20 +142,42 @@ impl<'a> View<'a> {
     /// # Errors
     /// The slice is too short for the shape.
     pub fn new<T: Element>(slice: &'a [T], shape: &[usize]) -> Result<Self> {
-        Self::build(slice, shape, None)
+        Self::build(slice, 0, shape, None)
     }
 
     /// An array in a slice, with strides in elements.
     ///
     /// # Errors
-    /// An element would lie outside the slice, or a stride is negative.
+    /// An element would lie outside the slice.
     pub fn with_strides<T: Element>(slice: &'a [T], shape: &[usize], strides: &[isize]) -> Result<Self> {
-        Self::build(slice, shape, Some(strides))
+        Self::build(slice, 0, shape, Some(strides))
     }
 
-    fn build<T: Element>(slice: &'a [T], shape: &[usize], strides: Option<&[isize]>) -> Result<Self> {
-        let strides = fit(shape, strides, slice.len())?;
-        let start = slice.as_ptr().cast();
+    /// An array in a slice whose first element lies at `offset`; strides may be negative.
+    ///
+    /// ```
+    /// use lossjit::View;
+    ///
+    /// let backwards = View::with_offset(&[1.0f32, 2.0, 3.0], 2, &[3], &[-1])?;
+    /// assert_eq!(backwards.to_f64(), [3.0, 2.0, 1.0]);
+    /// # Ok::<(), lossjit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// An element would lie outside the slice.
+    pub fn with_offset<T: Element>(
+        slice: &'a [T],
+        offset: usize,
+        shape: &[usize],
+        strides: &[isize],
+    ) -> Result<Self> {
+        Self::build(slice, offset, shape, Some(strides))
+    }
+
+    fn build<T: Element>(slice: &'a [T], offset: usize, shape: &[usize], strides: Option<&[isize]>) -> Result<Self> {
+        let strides = fit(shape, strides, offset, slice.len())?;
+        // Where there is no element, the offset may be anywhere.
+        let start = slice.as_ptr().wrapping_add(offset).cast();
         Ok(Self { start, dtype: T::DTYPE, shape: shape.into(), strides, memory: PhantomData })
     }
 
@@ -223,13 +254,13 @@ impl<'a> ViewMut<'a> {
     /// An array in a slice, with strides in elements.
     ///
     /// # Errors
-    /// An element would lie outside the slice, two elements would share memory, or a stride is negative.
+    /// An element would lie outside the slice, or two elements would share memory.
     pub fn with_strides<T: Element>(slice: &'a mut [T], shape: &[usize], strides: &[isize]) -> Result<Self> {
         Self::build(slice, shape, Some(strides))
     }
 
     fn build<T: Element>(slice: &'a mut [T], shape: &[usize], strides: Option<&[isize]>) -> Result<Self> {
-        let strides = fit(shape, strides, slice.len())?;
+        let strides = fit(shape, strides, 0, slice.len())?;
         let view = Self {
             start: slice.as_mut_ptr().cast(),
             dtype: T::DTYPE,
