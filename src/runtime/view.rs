@@ -165,12 +165,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// An element would lie outside the slice.
-    pub fn with_offset<T: Element>(
-        slice: &'a [T],
-        offset: usize,
-        shape: &[usize],
-        strides: &[isize],
-    ) -> Result<Self> {
+    pub fn with_offset<T: Element>(slice: &'a [T], offset: usize, shape: &[usize], strides: &[isize]) -> Result<Self> {
         Self::build(slice, offset, shape, Some(strides))
     }
 

@@ -1,0 +1,111 @@
+//! The backend extension: one operation, for every loss and any number of inputs.
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{
+    Backend, BackendTensor, Dispatch, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, ExtensionType,
+    backend_extension,
+};
+use lossjit::{Backward, Error, HybridBlock, Loss};
+
+/// What a backend must be able to do.
+#[backend_extension(Flex, Autodiff)]
+pub trait LossBackend: Backend {
+    /// Evaluates a loss.
+    fn loss(#[extension_type] call: Call<Self>) -> Outcome<Self>;
+}
+
+/// A loss with its inputs.
+#[derive(Clone)]
+pub struct Call<B: Backend> {
+    pub block: HybridBlock<Box<dyn Loss>>,
+    /// How its gradients are to be computed.
+    pub backward: Backward,
+    /// By name.
+    pub operands: Vec<(String, Operand<B>)>,
+}
+
+/// An input of a loss on a backend.
+#[derive(Clone, Debug)]
+pub enum Operand<B: Backend> {
+    Float(FloatTensor<B>),
+    Int(IntTensor<B>),
+}
+
+/// The value of a loss, or what was wrong.
+pub struct Outcome<B: Backend>(pub Result<FloatTensor<B>, Error>);
+
+// `#[derive(ExtensionType)]` knows structs of single tensors; these hold any number, or perhaps none.
+
+impl<B: Backend> ExtensionType<B> for Call<B> {
+    type Target = Call<Dispatch>;
+
+    fn map_to_dispatch<F>(self, map_kind: F, autodiff: DispatchAutodiffContext) -> Call<Dispatch>
+    where
+        F: Fn(BackendTensor<B>) -> DispatchTensorKind,
+    {
+        let wrap = |tensor| DispatchTensor { kind: map_kind(tensor), autodiff };
+        let operands = self.operands.into_iter().map(|(name, operand)| match operand {
+            Operand::Float(tensor) => (name, Operand::Float(wrap(BackendTensor::Float(tensor)))),
+            Operand::Int(tensor) => (name, Operand::Int(wrap(BackendTensor::Int(tensor)))),
+        });
+        Call { block: self.block, backward: self.backward, operands: operands.collect() }
+    }
+
+    fn map_from_dispatch<F>(target: Call<Dispatch>, unwrap_kind: F) -> Self
+    where
+        F: Fn(DispatchTensor) -> BackendTensor<B>,
+    {
+        let operands = target.operands.into_iter().map(|(name, operand)| match operand {
+            Operand::Float(tensor) => (name, Operand::Float(unwrap_kind(tensor).float())),
+            Operand::Int(tensor) => (name, Operand::Int(unwrap_kind(tensor).int())),
+        });
+        Call { block: target.block, backward: target.backward, operands: operands.collect() }
+    }
+
+    fn routing_tensor(target: &Call<Dispatch>) -> Option<&DispatchTensor> {
+        tensors(target).next()
+    }
+
+    fn routing_float_tensor(target: &Call<Dispatch>) -> Option<&DispatchTensor> {
+        target.operands.iter().find_map(|(_, operand)| match operand {
+            Operand::Float(tensor) => Some(tensor),
+            Operand::Int(_) => None,
+        })
+    }
+
+    fn autodiff_context(target: &Call<Dispatch>) -> DispatchAutodiffContext {
+        tensors(target).fold(DispatchAutodiffContext::Disabled, |context, tensor| context.merge(tensor.autodiff))
+    }
+}
+
+fn tensors(call: &Call<Dispatch>) -> impl Iterator<Item = &DispatchTensor> {
+    call.operands.iter().map(|(_, operand)| match operand {
+        Operand::Float(tensor) | Operand::Int(tensor) => tensor,
+    })
+}
+
+impl<B: Backend> ExtensionType<B> for Outcome<B> {
+    type Target = Outcome<Dispatch>;
+
+    fn map_to_dispatch<F>(self, map_kind: F, autodiff: DispatchAutodiffContext) -> Outcome<Dispatch>
+    where
+        F: Fn(BackendTensor<B>) -> DispatchTensorKind,
+    {
+        Outcome(self.0.map(|tensor| DispatchTensor { kind: map_kind(BackendTensor::Float(tensor)), autodiff }))
+    }
+
+    fn map_from_dispatch<F>(target: Outcome<Dispatch>, unwrap_kind: F) -> Self
+    where
+        F: Fn(DispatchTensor) -> BackendTensor<B>,
+    {
+        Outcome(target.0.map(|tensor| unwrap_kind(tensor).float()))
+    }
+
+    fn routing_tensor(target: &Outcome<Dispatch>) -> Option<&DispatchTensor> {
+        target.0.as_ref().ok()
+    }
+
+    fn routing_float_tensor(target: &Outcome<Dispatch>) -> Option<&DispatchTensor> {
+        Self::routing_tensor(target)
+    }
+}
