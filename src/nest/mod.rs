@@ -239,7 +239,11 @@ impl Nest {
         fn visit<'n>(body: &'n [Step], depth: usize, found: &mut Vec<(usize, &'n Step)>) {
             for step in body {
                 found.push((depth, step));
-                if let Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } = step {
+                if let Step::Loop { body, .. }
+                | Step::Tile { body, .. }
+                | Step::Block { body, .. }
+                | Step::Lanes { body } = step
+                {
                     visit(body, depth + 1, found);
                 }
             }

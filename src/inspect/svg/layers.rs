@@ -1,7 +1,7 @@
 //! A layered layout of a directed graph without cycles, after Sugiyama, Tagawa and Toda (1981): each node in a layer
 //! below everything it takes, long edges bent around what stands between, few crossings, straight lines where it can be.
 //!
-//! Libraries were tried first. They give coordinates of the nodes and drop the bends of long edges, and a graph with
+//! One library was read first. It gives coordinates of the nodes and drops the bends of long edges, and a graph with
 //! shared values is legible by its bends. All ties are broken by number, so that equal graphs are equal pictures.
 
 /// What to place: the width of each node, and edges from a node to one that uses it.
