@@ -143,7 +143,16 @@ fn values(nest: &Nest, step: &Step) -> Vec<Id> {
         Step::Loop { .. } | Step::Tile { .. } | Step::Block { .. } | Step::Lanes { .. } => vec![],
         Step::Let(value) | Step::Keep { value, .. } | Step::Load { value, .. } => vec![*value],
         Step::Start { fold, .. } => vec![*fold],
-        Step::Pairs { fold, .. } => vec![*fold, graph.node(*fold).args[1]],
+        // The kernel computes the terms too: all that the fold takes, down to the reads.
+        Step::Pairs { fold, .. } => {
+            let mut values = vec![*fold, graph.node(*fold).args[1]];
+            for depth in 1..3 {
+                let args = graph.node(values[depth.min(values.len() - 1)]).args.iter().copied();
+                let args: Vec<Id> = args.filter(|&a| !graph.op(a).is_leaf() && !values.contains(&a)).collect();
+                values.extend(args);
+            }
+            values
+        }
         Step::Fold { fold, .. } => vec![*fold, graph.node(*fold).args[1]],
         Step::Call { value, from, sum, .. } => {
             let mut values = vec![*value, graph.node(*value).args[0], from.value()];
