@@ -82,12 +82,17 @@ impl Extraction {
 
     fn candidate(&self, egraph: &Egraph, place: usize, node: &Node) -> Option<Best> {
         let mut set = Set(vec![0; self.best.len().div_ceil(64)]);
+        let mut dearest = 0;
         for &arg in &node.args {
-            set.extend(&self.of(egraph, arg)?.set);
+            let arg = self.of(egraph, arg)?;
+            set.extend(&arg.set);
+            dearest = dearest.max(arg.total);
         }
         let below = set.places().filter_map(|p| self.best[p].as_ref()).map(|b| b.own);
         let own = cost(egraph, node);
-        let total = below.fold(own, u64::saturating_add);
+        // Sets are those of the moment, and what they hold may have become cheaper by needing more. A total above that of
+        // each argument keeps the choices free of cycles, as totals only fall.
+        let total = below.fold(own, u64::saturating_add).max(own.saturating_add(dearest));
         // One that is there already would need itself.
         set.insert(place).then(|| Best { node: node.clone(), own, total, set })
     }
