@@ -95,6 +95,13 @@ fn softmax_cross_entropy_axis() {
     snapshot("softmax_cross_entropy.axis", &SoftmaxCELoss::new().axis(1), &inputs, &["pred"]);
 }
 
+/// Rows of a few elements: taken by blocks, with lanes from row to row.
+#[test]
+fn softmax_cross_entropy_short_rows() {
+    let inputs = [f32("pred", &[5000, 10]), Spec::new("label", Dtype::I32, &[5000])];
+    snapshot("softmax_cross_entropy.short_rows", &SoftmaxCELoss::new(), &inputs, &["pred"]);
+}
+
 #[test]
 fn kl_div() {
     let inputs = [f32("pred", &[64, 1000]), f32("label", &[64, 1000])];

@@ -273,7 +273,7 @@ impl Count<'_> {
                 *tally.writes.entry(name).or_default() += times;
             }
             Place::Tile => self.tally().kept += times,
-            Place::Row | Place::Block | Place::Sums => {
+            Place::Row | Place::Sums => {
                 self.tally().kept += times;
                 self.tally().does(format!("keeps {text}"));
             }
@@ -291,7 +291,7 @@ impl Count<'_> {
                 self.tally().does(format!("takes {text} from {name}"));
             }
             Place::Tile => {}
-            Place::Row | Place::Block | Place::Sums => self.tally().does(format!("takes {text} from scratch")),
+            Place::Row | Place::Sums => self.tally().does(format!("takes {text} from scratch")),
         }
     }
 

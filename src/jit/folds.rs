@@ -65,19 +65,26 @@ impl Emitter<'_> {
     /// Sets every element of the part of a slot that the open loops fix.
     fn fill(&mut self, slot: SlotId, neutral: f64, sum: bool) -> Result<()> {
         let axes = &self.nest.slots[slot].axes;
-        let open = axes.iter().filter(|a| !self.is_open(**a)).map(|a| self.nest.extents[a.index()] as i64);
+        let open = axes.iter().filter(|a| !self.is_open(**a)).map(|&a| self.nest.slot_extent(slot, a) as i64);
         let count = open.product::<i64>();
         let (address, region) = self.slot_address(slot)?;
         let value = if sum { self.f64_const(neutral) } else { self.float_const(neutral, false) };
-        let size = i64::from(self.b.func.dfg.value_type(value).bytes());
-        let (first, last) = (self.b.ins().iconst(types::I64, 0), self.b.ins().iconst(types::I64, count));
-        self.counted(first, last, 1, |e, index| {
-            let step = e.b.ins().imul_imm_s(index, size);
-            let at = e.b.ins().iadd(address, step);
-            let flags = e.regions.flags(region);
-            e.b.ins().store(flags, value, at, 0);
-            Ok(())
-        })?;
+        let ty = self.b.func.dfg.value_type(value);
+        let lanes = 16 / i64::from(ty.bytes());
+        let wide = self.b.ins().splat(ty.by(lanes as u32).expect("a vector type"), value);
+        let bytes = count * i64::from(ty.bytes());
+        let whole = bytes & !15;
+        for (value, first, last, step) in [(wide, 0, whole, 16), (value, whole, bytes, i64::from(ty.bytes()))] {
+            if first < last {
+                let (first, last) = (self.b.ins().iconst(types::I64, first), self.b.ins().iconst(types::I64, last));
+                self.counted(first, last, step, |e, offset| {
+                    let at = e.b.ins().iadd(address, offset);
+                    let flags = e.regions.flags(region);
+                    e.b.ins().store(flags, value, at, 0);
+                    Ok(())
+                })?;
+            }
+        }
         Ok(())
     }
 

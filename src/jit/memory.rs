@@ -72,7 +72,7 @@ pub(super) fn scratch(nest: &Nest, real: Dtype, native: usize) -> Result<Scratch
         let elements = match slot.place {
             Place::Output(_) => 0,
             Place::Tile => TILE,
-            Place::Row | Place::Block | Place::Sums => {
+            Place::Row | Place::Sums => {
                 let sizes = slot.axes.iter().map(|&a| nest.slot_extent(index, a));
                 sizes.into_iter().try_fold(1usize, |n, size| n.checked_mul(size)).ok_or_else(too_large)?
             }
@@ -89,7 +89,7 @@ pub(super) fn scratch(nest: &Nest, real: Dtype, native: usize) -> Result<Scratch
 fn takes_rows_by_data(nest: &Nest, body: &[Step]) -> bool {
     let plain = |&index: &Id| matches!(nest.graph.op(index), Op::Axis(_) | Op::Int(_));
     body.iter().any(|step| match step {
-        Step::Loop { body, .. } | Step::Tile { body, .. } => takes_rows_by_data(nest, body),
+        Step::Loop { body, .. } | Step::Block { body, .. } | Step::Tile { body, .. } => takes_rows_by_data(nest, body),
         Step::Call { from: Source::Read(read), .. } => {
             nest.graph.as_read(*read).is_some_and(|(_, indices)| !indices.iter().all(plain))
         }
@@ -210,22 +210,44 @@ impl Emitter<'_> {
         let varies = self.lane_axis.is_some_and(|axis| self.nest.graph.ty(read).axes.contains(axis));
         if !varies || self.lanes == 1 {
             let at = self.indices(&indices, 0)?;
-            let value = self.read_one(input, kind, &at);
-            return Ok(Val::one(value));
+            let address = self.input_address(input, &at);
+            return Ok(Val::one(self.read_one(input, kind, address, 0)));
         }
-        if kind == Kind::Float && self.is_unit_stride(input, &indices) {
+        let stride = self.lane_stride(input, &indices);
+        if let (Some(1), Some(lane)) = (stride, self.lane_type(input, kind)) {
             let at = self.indices(&indices, 0)?;
             let address = self.input_address(input, &at);
-            let ty = self.real.by(self.lanes as u32).expect("a vector type");
+            let ty = lane.by(self.lanes as u32).expect("a vector type");
             let value = self.load_lanes(ty, Region::Input(input.index()), address);
             return Ok(Val::lanes(value));
         }
         let mut lanes = vec![];
-        for lane in 0..self.lanes {
-            let at = self.indices(&indices, lane)?;
-            lanes.push(self.read_one(input, kind, &at));
+        let size = self.binding.inputs[input.index()].size() as i64;
+        let reach = |stride: isize| i32::try_from((stride as i64).checked_mul(size * self.lanes as i64)?).ok();
+        if let Some(reach) = stride.and_then(reach) {
+            let at = self.indices(&indices, 0)?;
+            let address = self.input_address(input, &at);
+            for lane in 0..self.lanes as i32 {
+                lanes.push(self.read_one(input, kind, address, lane * (reach / self.lanes as i32)));
+            }
+        } else {
+            for lane in 0..self.lanes {
+                let at = self.indices(&indices, lane)?;
+                let address = self.input_address(input, &at);
+                lanes.push(self.read_one(input, kind, address, 0));
+            }
         }
         Ok(Val::lanes(self.gather(&lanes)))
+    }
+
+    /// The type of a lane, where an input's elements are what lanes hold.
+    fn lane_type(&self, input: InputId, kind: Kind) -> Option<Type> {
+        match (kind, self.binding.inputs[input.index()]) {
+            (Kind::Float, _) => Some(self.real),
+            (_, Dtype::I32) => Some(types::I32).filter(|&ty| ty == self.int),
+            (_, Dtype::I64) => Some(types::I64).filter(|&ty| ty == self.int),
+            _ => None,
+        }
     }
 
     /// A vector of scalars.
@@ -237,43 +259,43 @@ impl Emitter<'_> {
         vector
     }
 
-    /// Whether neighbouring lanes are neighbouring elements.
-    fn is_unit_stride(&self, input: InputId, indices: &[Id]) -> bool {
+    /// The elements from one lane to the next; `None` where an index computed from data decides.
+    fn lane_stride(&self, input: InputId, indices: &[Id]) -> Option<isize> {
         let axis = self.lane_axis.expect("in lanes");
-        let mut step = 0;
+        let mut step = 0isize;
         for (&index, &stride) in indices.iter().zip(&self.binding.layout.inputs[input.index()]) {
             match self.nest.graph.op(index) {
-                Op::Axis(a) if a == axis => step += stride,
-                _ if self.nest.graph.ty(index).axes.contains(axis) => return false,
+                Op::Axis(a) if a == axis => step = step.checked_add(stride)?,
+                _ if self.nest.graph.ty(index).axes.contains(axis) => return None,
                 _ => {}
             }
         }
-        step == 1
+        Some(step)
     }
 
-    fn read_one(&mut self, input: InputId, kind: Kind, indices: &[Index]) -> Value {
-        let address = self.input_address(input, indices);
+    /// The element so many bytes behind an address.
+    fn read_one(&mut self, input: InputId, kind: Kind, address: Value, offset: i32) -> Value {
         let flags = self.regions.flags(Region::Input(input.index()));
         if kind == Kind::Float {
-            return self.b.ins().load(self.real, flags, address, 0);
+            return self.b.ins().load(self.real, flags, address, offset);
         }
         let whole = match self.binding.inputs[input.index()] {
-            Dtype::I64 => self.b.ins().load(types::I64, flags, address, 0),
+            Dtype::I64 => self.b.ins().load(types::I64, flags, address, offset),
             Dtype::I32 => {
-                let value = self.b.ins().load(types::I32, flags, address, 0);
+                let value = self.b.ins().load(types::I32, flags, address, offset);
                 self.b.ins().sextend(types::I64, value)
             }
             Dtype::U32 => {
-                let value = self.b.ins().load(types::I32, flags, address, 0);
+                let value = self.b.ins().load(types::I32, flags, address, offset);
                 self.b.ins().uextend(types::I64, value)
             }
             Dtype::U8 => {
-                let value = self.b.ins().load(types::I8, flags, address, 0);
+                let value = self.b.ins().load(types::I8, flags, address, offset);
                 self.b.ins().uextend(types::I64, value)
             }
             dtype @ (Dtype::F32 | Dtype::F64) => {
                 let ty = if dtype == Dtype::F32 { types::F32 } else { types::F64 };
-                let value = self.b.ins().load(ty, flags, address, 0);
+                let value = self.b.ins().load(ty, flags, address, offset);
                 self.whole(value, ty)
             }
         };
@@ -368,7 +390,8 @@ impl Emitter<'_> {
             if self.is_open(axis) {
                 let mut index = self.index(axis)?;
                 if let Some((block, start, _)) = self.block
-                    && (block, self.nest.slots[slot].place) == (axis, Place::Block)
+                    && block == axis
+                    && self.nest.slots[slot].block
                 {
                     index.value = self.b.ins().isub(index.value, start);
                 }

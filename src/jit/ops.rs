@@ -4,7 +4,7 @@ use super::emit::{Emitter, Val};
 use crate::error::{Error, Result};
 use crate::ir::{Id, Kind, Op, Point};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value, types};
 
 impl Emitter<'_> {
     /// Emits a pointwise op: in lanes, or in f64 where it is computed for one element outside them.
@@ -138,10 +138,17 @@ impl Emitter<'_> {
 
     /// `a` where the condition holds, else `b`.
     pub(super) fn choose(&mut self, condition: Value, a: Value, b: Value, wide: bool) -> Value {
+        let ty = self.b.func.dfg.value_type(a);
+        if !wide && ty.is_float() && self.lane_axis.is_some() {
+            // As integers: Cranelift makes a jump of a choice between floats, and elements are hard to predict.
+            let bits = Type::int(ty.bits() as u16).expect("as wide as a float");
+            let (a, b) = (self.bits(a, bits), self.bits(b, bits));
+            let chosen = self.b.ins().select(condition, a, b);
+            return self.bits(chosen, ty);
+        }
         if !wide {
             return self.b.ins().select(condition, a, b);
         }
-        let ty = self.b.func.dfg.value_type(a);
         let mask = self.bits(condition, ty);
         self.b.ins().bitselect(mask, a, b)
     }

@@ -136,7 +136,7 @@ impl Emitter<'_> {
                 let strides = self.binding.layout.outputs[output].iter().map(|&s| s as i64);
                 (self.outputs[output], dims.zip(strides).collect())
             }
-            Place::Row | Place::Block => {
+            Place::Row => {
                 let base = self.b.ins().iadd_imm_s(self.scratch, self.offsets[slot] as i64);
                 let mut step = 1i64;
                 let mut strides = vec![];
@@ -153,8 +153,8 @@ impl Emitter<'_> {
             found.ok_or_else(|| fault("a slot without an axis"))
         };
         let found = [along(axes[0])?, along(axes[1])?];
-        // Block slots begin with the block; whole ones have it somewhere inside.
-        let within = self.block.filter(|(block, ..)| place != Place::Block && axes.contains(block));
+        // Slots of a block begin with it; whole ones have it somewhere inside.
+        let within = self.block.filter(|(block, ..)| !self.nest.slots[slot].block && axes.contains(block));
         let address = match within {
             Some((block, start, _)) => {
                 let stride = if block == axes[0] { found[0] } else { found[1] };

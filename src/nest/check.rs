@@ -94,7 +94,8 @@ impl Checker<'_> {
                 format!("the slot of %{} holds no floats", slot.value)
             })?;
             let block = self.nest.block().map(|(axis, _)| axis);
-            ensure(slot.place != Place::Block || block.is_some_and(|a| axes.contains(a)), || {
+            let scratch = matches!(slot.place, Place::Row | Place::Sums);
+            ensure(!slot.block || scratch && block.is_some_and(|a| axes.contains(a)), || {
                 "block scratch without the axis of the blocks".into()
             })?;
             if let Place::Output(output) = slot.place {
@@ -188,6 +189,12 @@ impl Checker<'_> {
                     let own = if is_sum { Place::Sums } else { Place::Row };
                     ensure(self.nest.slots[*slot].place == own, || format!("fold %{fold} is in the wrong place"))?;
                 }
+                let blocked = slot.is_some_and(|slot| self.nest.slots[slot].block);
+                ensure(!blocked || self.block.is_some(), || "block scratch outside its block".into())?;
+                let bound = graph.as_fold(*fold).map(|(_, bound, _)| bound);
+                ensure(self.block.as_ref().is_none_or(|(block, _)| Some(*block) != bound), || {
+                    format!("fold %{fold} would start again with every block")
+                })?;
                 ensure(self.running.insert(*fold, *slot).is_none(), || format!("fold %{fold} starts twice"))
             }
             Step::Fold { fold, slot } => {
@@ -426,7 +433,7 @@ impl Checker<'_> {
                 .collect();
             ensure(!self.stored.contains(&output), || format!("the slot of %{} is overwritten", found.value))?;
         }
-        ensure(found.place != Place::Block || self.block.is_some(), || "block scratch outside its block".into())?;
+        ensure(!found.block || self.block.is_some(), || "block scratch outside its block".into())?;
         ensure(axes.is_subset(self.bound()), || format!("the slot of %{} lacks an index", found.value))?;
         match self.lanes {
             Some((lane, _)) if axes.contains(lane) => self.in_lanes(slot, lane),

@@ -9,6 +9,7 @@ mod pairs;
 mod parse;
 mod phases;
 mod place;
+mod plan;
 mod schedule;
 mod text;
 mod tile;
@@ -44,6 +45,8 @@ pub struct Slot {
     /// Row-major along these axes; for a tile slot the lanes of one tile.
     pub axes: Vec<AxisId>,
     pub place: Place,
+    /// Of the axis that is taken by blocks it has one block only.
+    pub block: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,8 +55,6 @@ pub enum Place {
     Tile,
     /// Scratch along the slot's axes.
     Row,
-    /// Scratch along the slot's axes, of the axis that is taken by blocks for one block only.
-    Block,
     /// Scratch of sums, in f64 whatever the loss's dtype.
     Sums,
     /// The buffer of an output that is stored later along the same axes.
@@ -69,8 +70,7 @@ pub enum Step {
         axis: AxisId,
         body: Vec<Step>,
     },
-    /// The body for every block of so many indices of the axis; loops over the axis inside run over the block. It stands
-    /// outermost.
+    /// The body for every block of so many indices of the axis; loops over the axis inside run over the block.
     Block {
         axis: AxisId,
         size: usize,
@@ -273,14 +273,21 @@ impl Nest {
 
     /// The axis that is taken by blocks, and the indices of a block.
     pub fn block(&self) -> Option<(AxisId, usize)> {
-        self.body.iter().find_map(|s| if let Step::Block { axis, size, .. } = s { Some((*axis, *size)) } else { None })
+        fn find(body: &[Step]) -> Option<(AxisId, usize)> {
+            body.iter().find_map(|step| match step {
+                Step::Block { axis, size, .. } => Some((*axis, *size)),
+                Step::Loop { body, .. } => find(body),
+                _ => None,
+            })
+        }
+        find(&self.body)
     }
 
     /// The elements that a slot has along an axis.
     pub fn slot_extent(&self, slot: SlotId, axis: AxisId) -> usize {
         let extent = self.extents[axis.index()];
         match self.block() {
-            Some((block, size)) if block == axis && self.slots[slot].place == Place::Block => size.min(extent),
+            Some((block, size)) if block == axis && self.slots[slot].block => size.min(extent),
             _ => extent,
         }
     }

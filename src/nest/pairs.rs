@@ -5,7 +5,9 @@
 //! holds several in registers.
 
 use super::Layout;
+use super::plan::{Blocks, Plan};
 use crate::ir::{AxisId, AxisSet, Fold, Graph, Id, Kind, Point};
+use std::collections::BTreeSet;
 
 /// What a pair's elements give.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,15 +36,6 @@ pub struct PairSum {
     pub factor: f64,
 }
 
-/// The sums of one nest over the same pairs, and the axis of which blocks are taken.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Plan {
-    pub sums: Vec<PairSum>,
-    pub block: AxisId,
-    /// Indices of a block.
-    pub size: usize,
-}
-
 /// Rows of a block: enough that reading the other side is spread over many.
 const BLOCK: usize = 64;
 
@@ -53,8 +46,8 @@ const PAIRS: usize = 1 << 16;
 const WORTH: usize = 1 << 14;
 
 impl Plan {
-    /// The sums of a graph that go to the kernel; `None` where there are none.
-    pub(super) fn new(graph: &Graph, extents: &[usize], layout: &Layout, order: &[AxisId]) -> Option<Self> {
+    /// Blocks for the sums of a graph that go to the kernel; `None` where there are none.
+    pub(super) fn of_pairs(graph: &Graph, extents: &[usize], layout: &Layout, order: &[AxisId]) -> Option<Self> {
         let found: Vec<PairSum> = graph.ids().filter_map(|id| pair_sum(graph, id)).collect();
         let first = found.iter().find(|sum| sum.weight.is_none())?;
         let axes = |sum: &PairSum| AxisSet::of(sum.rows).with(sum.columns).with(sum.depth);
@@ -69,7 +62,9 @@ impl Plan {
         let terms = axes(first).iter().try_fold(1usize, |n, a| n.checked_mul(extents[a.index()]))?;
         let size = BLOCK.min(PAIRS / extents[other.index()].max(1)).max(1).min(extents[block.index()]);
         let worth = terms >= WORTH && extents[first.depth.index()] > 1 && place(first.depth)? > rows.max(columns);
-        (worth && sums.contains(first) && order.first() == Some(&block)).then_some(Self { sums, block, size })
+        let blocks = Blocks { axis: block, size, outside: AxisSet::EMPTY };
+        let fits = worth && sums.contains(first) && order.first() == Some(&block);
+        fits.then(|| Self { order: order.to_vec(), blocks: Some(blocks), sums, fixed: BTreeSet::new() })
     }
 
     pub(super) fn sum(&self, fold: Id) -> Option<&PairSum> {

@@ -60,10 +60,14 @@ fn extents(graph: &Graph, line: &str) -> Parsed<Vec<usize>> {
     Ok(extents)
 }
 
-/// `%13 in row0[j]`, `%3 in grad.pred[c]`
+/// `%13 in row0[j]`, `%5 in sums1[n], by block`, `%3 in grad.pred[c]`
 fn slot(nest: &Nest, values: &[Id], text: &str) -> Parsed<Slot> {
     let (value, place) = text.split_once(" in ").ok_or("expected `%N in PLACE`")?;
     let value = node(values, value)?;
+    let (place, block) = match place.strip_suffix(", by block") {
+        Some(place) => (place, true),
+        None => (place, false),
+    };
     let (place, axes) = match place.split_once('[') {
         Some((place, rest)) => (place, rest.strip_suffix(']').ok_or("expected `]`")?),
         None => (place, ""),
@@ -73,11 +77,10 @@ fn slot(nest: &Nest, values: &[Id], text: &str) -> Parsed<Slot> {
     let place = match place {
         _ if number("tile") => Place::Tile,
         _ if number("row") => Place::Row,
-        _ if number("block") => Place::Block,
         _ if number("sums") => Place::Sums,
         name => Place::Output(output(&nest.graph, name)?),
     };
-    Ok(Slot { value, axes, place })
+    Ok(Slot { value, axes, place, block })
 }
 
 fn axis(graph: &Graph, name: &str) -> Parsed<AxisId> {
@@ -210,7 +213,7 @@ impl Reader<'_> {
         Ok(Step::Call { value, from, into, sum })
     }
 
-    /// `%31 = sum @j %30 with %29 = load block3[i j], into grad.x1`
+    /// `%31 = sum @j %30 with %29 = load row3[i j], into grad.x1`
     fn pairs(&self, text: &str) -> Parsed<Step> {
         let (sum, place) = text.rsplit_once(", into ").ok_or("expected `, into PLACE`")?;
         let value = |part: &str| node(self.values, part.split_once(' ').ok_or("expected ` `")?.0);

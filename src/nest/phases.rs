@@ -6,7 +6,7 @@
 
 use super::Layout;
 use super::native::{native_sink, natives};
-use super::pairs::Plan;
+use super::plan::{Blocks, Plan};
 use crate::error::Result;
 use crate::ir::{AxisId, AxisSet, Graph, Id, Native, Op};
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 pub enum Sink {
     Fold(Id),
     Store(usize),
-    /// A value that a sum over pairs takes from a slot.
+    /// A value that later loops, or a sum over pairs, take from a slot.
     Keep(Id),
     /// See [`Step::Pairs`](super::Step::Pairs).
     Pairs(Id),
@@ -71,25 +71,20 @@ pub fn order(graph: &Graph, extents: &[usize], layout: &Layout) -> Vec<AxisId> {
     axes
 }
 
-/// The loops of the whole graph, and the plan for its pairs, where it holds.
+/// The loops of the whole graph; `None` where the plan's sums over pairs do not end with their blocks.
 ///
 /// # Errors
 /// A native kernel's gradient is used otherwise than as an output.
-pub fn tree(
-    graph: &Graph,
-    extents: &[usize],
-    order: &[AxisId],
-    plan: Option<Plan>,
-) -> Result<(Vec<Tree>, Option<Plan>)> {
+pub fn tree(graph: &Graph, extents: &[usize], plan: &Plan) -> Result<Option<Vec<Tree>>> {
     let folds: Vec<BTreeSet<Id>> = results_under(graph);
     let natives = natives(graph, extents)?;
     let mut sinks: Vec<SinkInfo> = vec![];
     for id in graph.ids() {
         if let Some((_, axis, body)) = graph.as_fold(id) {
-            if let Some((plan, sum)) = plan.as_ref().and_then(|plan| Some((plan, plan.sum(id)?))) {
-                let bound = (axis == plan.block).then_some(axis);
+            if let Some((blocks, sum)) = plan.blocks.zip(plan.sum(id)) {
+                let bound = (axis == blocks.axis).then_some(axis);
                 let needs = sum.weight.iter().copied().collect();
-                sinks.push(SinkInfo { sink: Sink::Pairs(id), domain: AxisSet::of(plan.block), bound, needs });
+                sinks.push(SinkInfo { sink: Sink::Pairs(id), domain: AxisSet::of(blocks.axis), bound, needs });
                 continue;
             }
             let domain = graph.ty(body).axes.with(axis);
@@ -101,10 +96,11 @@ pub fn tree(
             });
         }
     }
-    let weights: BTreeSet<Id> = plan.iter().flat_map(|plan| plan.sums.iter().filter_map(|sum| sum.weight)).collect();
-    for weight in weights {
-        let (domain, needs) = (graph.ty(weight).axes, folds[usize::from(weight)].clone());
-        sinks.push(SinkInfo { sink: Sink::Keep(weight), domain, bound: None, needs });
+    let weights = plan.sums.iter().filter_map(|sum| sum.weight);
+    let kept: BTreeSet<Id> = weights.chain(plan.fixed.iter().copied()).collect();
+    for value in kept {
+        let (domain, needs) = (graph.ty(value).axes, folds[usize::from(value)].clone());
+        sinks.push(SinkInfo { sink: Sink::Keep(value), domain, bound: None, needs });
     }
     for sink in &natives {
         sinks.push(native_sink(graph, &folds, *sink));
@@ -116,11 +112,11 @@ pub fn tree(
         sinks.push(SinkInfo { sink: Sink::Store(index), domain, bound: None, needs });
     }
     let sinks = in_order(sinks);
-    if plan.as_ref().is_some_and(|plan| !is_in_one_block(plan, &sinks)) {
-        return tree(graph, extents, order, None);
+    if plan.blocks.is_some_and(|blocks| !is_in_one_block(plan, blocks.axis, &sinks)) {
+        return Ok(None);
     }
-    let block = plan.as_ref().map(|plan| plan.block);
-    Ok((Phases { order, block, loops: 0 }.arrange(AxisSet::EMPTY, sinks), plan))
+    let mut phases = Phases { plan, in_block: false, loops: 0 };
+    Ok(Some(phases.arrange(AxisSet::EMPTY, sinks)))
 }
 
 #[derive(Clone)]
@@ -159,17 +155,16 @@ fn results_under(graph: &Graph) -> Vec<BTreeSet<Id>> {
 }
 
 /// Whether whatever needs a sum over pairs runs in the same pass over the blocks: a block's sums end with it.
-fn is_in_one_block(plan: &Plan, sinks: &[SinkInfo]) -> bool {
-    let phases = phases(plan.block, sinks);
+fn is_in_one_block(plan: &Plan, block: AxisId, sinks: &[SinkInfo]) -> bool {
+    let phases = phases(block, sinks);
     let pass = |id: Id| sinks.iter().zip(&phases).find(|(s, _)| s.sink.gives() == Some(id)).map(|(_, phase)| *phase);
-    let lasts = |id: Id| !plan.sums.iter().any(|s| s.fold == id && s.rows == plan.block || s.weight == Some(id));
+    let lasts = |id: Id| !plan.sums.iter().any(|s| s.fold == id && s.rows == block || s.weight == Some(id));
     sinks.iter().zip(&phases).all(|(sink, phase)| sink.needs.iter().all(|&id| lasts(id) || pass(id) == Some(*phase)))
 }
 
 struct Phases<'a> {
-    order: &'a [AxisId],
-    /// The axis that is taken by blocks.
-    block: Option<AxisId>,
+    plan: &'a Plan,
+    in_block: bool,
     loops: usize,
 }
 
@@ -177,9 +172,12 @@ impl Phases<'_> {
     /// Arranges sinks, in order of dependence, inside the loops over `context`.
     fn arrange(&mut self, context: AxisSet, sinks: Vec<SinkInfo>) -> Vec<Tree> {
         let open = |axis: &AxisId| !context.contains(*axis) && sinks.iter().any(|s| s.domain.contains(*axis));
-        let Some(axis) = self.order.iter().copied().find(open) else {
+        let Some(next) = self.plan.order.iter().copied().find(open) else {
             return sinks.into_iter().map(|s| Tree::Sink(s.sink)).collect();
         };
+        let opens = |blocks: &Blocks| !self.in_block && !blocks.outside.contains(next) && open(&blocks.axis);
+        let blocks = self.plan.blocks.filter(opens);
+        let axis = blocks.map_or(next, |blocks| blocks.axis);
         let phases = phases(axis, &sinks);
         let last = phases.iter().copied().max().unwrap_or(0);
         let mut trees = vec![];
@@ -193,8 +191,11 @@ impl Phases<'_> {
             if !along.is_empty() {
                 let number = self.loops;
                 self.loops += 1;
-                trees.push(if self.block == Some(axis) {
-                    Tree::Block { axis, number, body: self.arrange_block(axis, along) }
+                trees.push(if blocks.is_some() {
+                    self.in_block = true;
+                    let body = self.arrange_block(context, along);
+                    self.in_block = false;
+                    Tree::Block { axis, number, body }
                 } else {
                     Tree::Loop { axis, number, body: self.arrange(context.with(axis), along) }
                 });
@@ -203,9 +204,9 @@ impl Phases<'_> {
         trees
     }
 
-    /// Arranges sinks inside the blocks of an axis: loops over the rows of a block, and between them the sums that are
-    /// taken for all its rows.
-    fn arrange_block(&mut self, axis: AxisId, sinks: Vec<SinkInfo>) -> Vec<Tree> {
+    /// Arranges sinks inside blocks: loops over a block's indices, and between them the sums that are taken for all of
+    /// them.
+    fn arrange_block(&mut self, context: AxisSet, sinks: Vec<SinkInfo>) -> Vec<Tree> {
         let is_whole = |sink: &SinkInfo| matches!(sink.sink, Sink::Pairs(_));
         let mut passes: Vec<usize> = vec![];
         for sink in &sinks {
@@ -222,12 +223,7 @@ impl Phases<'_> {
                 here.map(|(s, _)| s.clone()).collect()
             };
             trees.extend(at(true).into_iter().map(|s| Tree::Sink(s.sink)));
-            let rows = at(false);
-            if !rows.is_empty() {
-                let number = self.loops;
-                self.loops += 1;
-                trees.push(Tree::Loop { axis, number, body: self.arrange(AxisSet::of(axis), rows) });
-            }
+            trees.extend(self.arrange(context, at(false)));
         }
         trees
     }

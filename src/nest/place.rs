@@ -4,8 +4,8 @@
 //! Which values are kept is found by trying: a walk that meets a costly value of a closed loop notes it, and the walk
 //! starts over.
 
-use super::pairs::Plan;
 use super::phases::{Sink, Tree};
+use super::plan::Plan;
 use super::{Layout, Place, Slot, SlotId, Step, native_numbers, tile};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, AxisSet, Fold, Graph, Id, Kind, Op, Work};
@@ -14,17 +14,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// Recomputing costs at most so many flops; what costs more is kept.
 const CHEAP: u32 = 10;
 
-pub fn place(
-    graph: &Graph,
-    layout: &Layout,
-    order: &[AxisId],
-    plan: Option<&Plan>,
-    tree: &[Tree],
-) -> Result<(Vec<Slot>, Vec<Step>)> {
+pub fn place(graph: &Graph, layout: &Layout, plan: &Plan, tree: &[Tree]) -> Result<(Vec<Slot>, Vec<Step>)> {
     let mut kept = BTreeMap::new();
     // Every restart notes one more value, or shortens the loops that it and its users share.
-    for _ in 0..=graph.nodes.len() * (order.len() + 1) {
-        let mut walk = Walk::new(graph, layout, order, plan, &kept);
+    for _ in 0..=graph.nodes.len() * (plan.order.len() + 1) {
+        let mut walk = Walk::new(graph, layout, plan, &kept);
         match walk.trees(tree) {
             Ok(()) => return Ok((walk.slots, walk.bodies.pop().expect("the outermost"))),
             Err(Stop::Error(error)) => return Err(error),
@@ -63,8 +57,7 @@ enum AtHand {
 struct Walk<'g> {
     graph: &'g Graph,
     layout: &'g Layout,
-    order: &'g [AxisId],
-    plan: Option<&'g Plan>,
+    plan: &'g Plan,
     /// Where among the open loops the blocks are.
     block: Option<usize>,
     kept: &'g BTreeMap<Id, Vec<Nested>>,
@@ -82,17 +75,10 @@ struct Walk<'g> {
 }
 
 impl<'g> Walk<'g> {
-    fn new(
-        graph: &'g Graph,
-        layout: &'g Layout,
-        order: &'g [AxisId],
-        plan: Option<&'g Plan>,
-        kept: &'g BTreeMap<Id, Vec<Nested>>,
-    ) -> Self {
+    fn new(graph: &'g Graph, layout: &'g Layout, plan: &'g Plan, kept: &'g BTreeMap<Id, Vec<Nested>>) -> Self {
         Self {
             graph,
             layout,
-            order,
             plan,
             block: None,
             kept,
@@ -114,7 +100,7 @@ impl<'g> Walk<'g> {
                 }
                 Tree::Sink(Sink::Fold(fold)) => self.fold(*fold)?,
                 Tree::Sink(Sink::Native { loss, grad }) => self.native(*loss, *grad)?,
-                Tree::Sink(Sink::Keep(value)) => self.keep_for_pairs(*value)?,
+                Tree::Sink(Sink::Keep(value)) => self.keep_early(*value)?,
                 Tree::Sink(Sink::Pairs(fold)) => self.pairs(*fold)?,
                 Tree::Loop { axis, number, body } => self.enter(*axis, *number, body)?,
                 Tree::Block { axis, number, body } => self.blocks(*axis, *number, body)?,
@@ -135,7 +121,9 @@ impl<'g> Walk<'g> {
         let body = self.bodies.pop().expect("pushed above");
         self.scopes.pop();
         self.path.pop();
-        let leaf = body.iter().all(|s| !matches!(s, Step::Loop { .. } | Step::Tile { .. } | Step::Native { .. }));
+        let leaf = body
+            .iter()
+            .all(|s| !matches!(s, Step::Loop { .. } | Step::Tile { .. } | Step::Block { .. } | Step::Native { .. }));
         let step = if leaf {
             tile::tile(self.graph, self.layout, &mut self.slots, axis, body)
         } else {
@@ -147,7 +135,7 @@ impl<'g> Walk<'g> {
     }
 
     fn blocks(&mut self, axis: AxisId, number: usize, trees: &[Tree]) -> Result<(), Stop> {
-        let size = self.plan.map_or(1, |plan| plan.size);
+        let size = self.plan.blocks.map_or(1, |blocks| blocks.size);
         self.block = Some(self.path.len());
         self.path.push((axis, number));
         self.bodies.push(vec![]);
@@ -161,8 +149,12 @@ impl<'g> Walk<'g> {
         self.finish_folds(axis)
     }
 
-    /// A weight is kept for all pairs of a block.
-    fn keep_for_pairs(&mut self, value: Id) -> Result<(), Stop> {
+    /// A value that stays the same in later loops is made now; a weight is kept for all pairs of a block besides.
+    fn keep_early(&mut self, value: Id) -> Result<(), Stop> {
+        if self.plan.fixed.contains(&value) {
+            self.require(value)?;
+            return Ok(());
+        }
         let block = self.block.ok_or_else(|| Error::internal("nest", "pairs outside a block"))?;
         if !self.kept.contains_key(&value) {
             return Err(Stop::Keep(value, self.path[..=block].to_vec()));
@@ -173,8 +165,8 @@ impl<'g> Walk<'g> {
 
     fn pairs(&mut self, fold: Id) -> Result<(), Stop> {
         let missing = || Error::internal("nest", "a sum over pairs that has no plan");
-        let (plan, block) = (self.plan.ok_or_else(missing)?, self.block.ok_or_else(missing)?);
-        let sum = *plan.sum(fold).ok_or_else(missing)?;
+        let block = self.block.ok_or_else(missing)?;
+        let sum = *self.plan.sum(fold).ok_or_else(missing)?;
         let weight = match sum.weight {
             None => None,
             Some(value) => match self.scopes.last().and_then(|scope| scope.get(&value)) {
@@ -183,7 +175,7 @@ impl<'g> Walk<'g> {
             },
         };
         // A sum over the axis of the blocks lasts beyond them.
-        let depth = if self.graph.ty(fold).axes.contains(plan.block) { block + 1 } else { block };
+        let depth = if self.graph.ty(fold).axes.contains(self.path[block].0) { block + 1 } else { block };
         let into = self.slot(fold, depth, Place::Row);
         self.push(Step::Pairs { fold, weight, into });
         self.at_hand(depth, fold, AtHand::Slot(into));
@@ -244,10 +236,9 @@ impl<'g> Walk<'g> {
     /// Memory along the axes of a value that the outer `depth` loops do not fix.
     fn slot(&mut self, value: Id, depth: usize, place: Place) -> SlotId {
         let open = self.graph.ty(value).axes.minus(self.fixed(depth));
-        let in_block = self.block.filter(|&block| depth > block && open.contains(self.path[block].0));
-        let place = if in_block.is_some() && place == Place::Row { Place::Block } else { place };
-        let axes = self.order.iter().copied().filter(|a| open.contains(*a)).collect();
-        self.slots.push(Slot { value, axes, place });
+        let block = self.block.is_some_and(|block| depth > block && open.contains(self.path[block].0));
+        let axes = self.plan.order.iter().copied().filter(|a| open.contains(*a)).collect();
+        self.slots.push(Slot { value, axes, place, block });
         self.slots.len() - 1
     }
 
@@ -321,7 +312,7 @@ impl<'g> Walk<'g> {
         }
         let elsewhere = self.made.get(&value).cloned();
         if let Some(made) = elsewhere
-            && (is_result(op) || self.is_float(value) && self.cost(value, &mut HashSet::new()) > CHEAP)
+            && (is_result(op) || self.is_float(value) && (self.plan.fixed.contains(&value) || self.is_costly(value)))
         {
             let shared = self.path.iter().zip(&made).take_while(|(a, b)| a == b).count();
             return Err(Stop::Keep(value, self.path[..shared].to_vec()));
@@ -342,6 +333,18 @@ impl<'g> Walk<'g> {
         Ok(depth)
     }
 
+    fn is_costly(&self, value: Id) -> bool {
+        self.cost(value, &mut HashSet::new()) > CHEAP
+    }
+
+    /// Lanes that are no neighbours in memory are read one by one.
+    fn read_cost(&self, read: Id) -> u32 {
+        let (Some((input, indices)), Some(blocks)) = (self.graph.as_read(read), self.plan.blocks) else { return 2 };
+        let mut dims = indices.iter().zip(&self.layout.inputs[input.index()]);
+        let apart = dims.any(|(&i, &stride)| self.graph.as_axis(i) == Some(blocks.axis) && stride != 1);
+        if apart && self.plan.order.last() == Some(&blocks.axis) { CHEAP + 1 } else { 2 }
+    }
+
     /// Slots hold floats; truth values and integers are made again from the floats and indices that they come from.
     fn is_float(&self, value: Id) -> bool {
         self.graph.ty(value).kind == Kind::Float
@@ -354,7 +357,7 @@ impl<'g> Walk<'g> {
             return 0;
         }
         let own = match self.graph.op(value) {
-            Op::Read => 2,
+            Op::Read => self.read_cost(value),
             Op::Point(point) => match point.work() {
                 Work::Flops(n) => n,
                 Work::Math | Work::Composite => 100,

@@ -1,7 +1,7 @@
 //! Schedule: from an expanded graph and the layout of its buffers to a nest.
 
 use super::in_place::{check_in_place, read_first};
-use super::pairs::Plan;
+use super::plan::Plan;
 use super::{Layout, Nest, Place, Step, check_on, phases, place};
 use crate::error::{Error, Result};
 use crate::ir::{AxisSet, Graph, Id, Op};
@@ -12,21 +12,33 @@ use crate::ir::{AxisSet, Graph, Id, Op};
 /// A buffer is read along an axis longer than its own; the loops do not allow an output in the place of an input.
 pub fn schedule(graph: &Graph, extents: &[usize], layout: &Layout) -> Result<Nest> {
     graph.ids().try_for_each(|id| check_read(graph, extents, id))?;
-    let order = phases::order(graph, extents, layout);
-    let plan = Plan::new(graph, extents, layout, &order);
-    let (tree, plan) = phases::tree(graph, extents, &order, plan)?;
-    let (slots, body) = place::place(graph, layout, &order, plan.as_ref(), &tree)?;
+    let mut refused = None;
+    for plan in Plan::all(graph, extents, layout) {
+        match by_plan(graph, extents, layout, &plan) {
+            Ok(Some(nest)) => return Ok(nest),
+            Ok(None) => {}
+            Err(error @ Error::Layout { .. }) => refused = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| Error::internal("nest", "no plan holds")))
+}
+
+/// The nest by one plan; `None` where the plan does not hold.
+fn by_plan(graph: &Graph, extents: &[usize], layout: &Layout, plan: &Plan) -> Result<Option<Nest>> {
+    let Some(tree) = phases::tree(graph, extents, plan)? else { return Ok(None) };
+    let (slots, body) = place::place(graph, layout, plan, &tree)?;
     let bare = Nest { graph: graph.clone(), extents: extents.to_vec(), slots, body };
     let all: Vec<usize> = (0..graph.outputs.len()).collect();
     let nest = finish(&bare, layout, &all)?;
     if check_in_place(&nest, layout).is_ok() {
-        return Ok(nest);
+        return Ok(Some(nest));
     }
     // What is kept in the place of an input may be in the way of its reads; a row of scratch never is.
     let own: Vec<usize> = all.into_iter().filter(|o| layout.in_place.iter().all(|(shared, _)| shared != o)).collect();
     let nest = finish(&bare, layout, &own)?;
     check_in_place(&nest, layout)?;
-    Ok(nest)
+    Ok(Some(nest))
 }
 
 /// The nest with values kept in the buffers of these outputs where they fit.
@@ -63,7 +75,7 @@ fn check_read(graph: &Graph, extents: &[usize], read: Id) -> Result<()> {
 fn keep_in_outputs(nest: &mut Nest, layout: &Layout, outputs: &[usize]) {
     let mut taken = vec![false; nest.graph.outputs.len()];
     for slot in 0..nest.slots.len() {
-        if !matches!(nest.slots[slot].place, Place::Row | Place::Block) || !is_kept(&nest.body, slot) {
+        if nest.slots[slot].place != Place::Row || !is_kept(&nest.body, slot) {
             continue;
         }
         let axes = nest.graph.ty(nest.slots[slot].value).axes;
@@ -77,6 +89,7 @@ fn keep_in_outputs(nest: &mut Nest, layout: &Layout, outputs: &[usize]) {
         if let Some(&output) = outputs.iter().find(|&&o| !taken[o] && fits(o)) {
             taken[output] = true;
             nest.slots[slot].place = Place::Output(output);
+            nest.slots[slot].block = false;
         }
     }
 }

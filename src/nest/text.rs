@@ -26,7 +26,8 @@ impl fmt::Display for Nest {
         for (number, slot) in self.slots.iter().enumerate() {
             let axes = self.graph.axes_text(slot.axes.iter().copied());
             let value = self.graph.operand_text(slot.value, &numbers);
-            writeln!(f, "slot {value} in {}{axes}", self.place_text(number))?;
+            let block = if slot.block { ", by block" } else { "" };
+            writeln!(f, "slot {value} in {}{axes}{block}", self.place_text(number))?;
         }
         Text { nest: self, numbers }.body(f, &self.body, 0)
     }
@@ -146,9 +147,7 @@ impl Nest {
     pub(super) fn slot_text(&self, slot: SlotId) -> String {
         let found = &self.slots[slot];
         match found.place {
-            Place::Row | Place::Block | Place::Sums => {
-                self.place_text(slot) + &self.graph.axes_text(found.axes.iter().copied())
-            }
+            Place::Row | Place::Sums => self.place_text(slot) + &self.graph.axes_text(found.axes.iter().copied()),
             Place::Tile | Place::Output(_) => self.place_text(slot),
         }
     }
@@ -157,7 +156,6 @@ impl Nest {
         match self.slots[slot].place {
             Place::Tile => format!("tile{slot}"),
             Place::Row => format!("row{slot}"),
-            Place::Block => format!("block{slot}"),
             Place::Sums => format!("sums{slot}"),
             Place::Output(output) => self.graph.outputs[output].name.clone(),
         }

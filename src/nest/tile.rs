@@ -157,7 +157,7 @@ impl Cut<'_> {
     }
 
     fn tile_slot(&mut self, value: Id) -> SlotId {
-        self.slots.push(Slot { value, axes: vec![self.axis], place: Place::Tile });
+        self.slots.push(Slot { value, axes: vec![self.axis], place: Place::Tile, block: false });
         self.slots.len() - 1
     }
 

@@ -63,8 +63,7 @@ impl<'n> Machine<'n> {
         let count = |axes: &[AxisId]| axes.iter().map(|a| nest.extents[a.index()]).product::<usize>();
         let slots = nest.slots.iter().enumerate().map(|(index, slot)| match slot.place {
             Place::Tile => vec![None; TILE],
-            Place::Row | Place::Sums => vec![None; count(&slot.axes)],
-            Place::Block => vec![None; slot.axes.iter().map(|&a| nest.slot_extent(index, a)).product()],
+            Place::Row | Place::Sums => vec![None; slot.axes.iter().map(|&a| nest.slot_extent(index, a)).product()],
             Place::Output(_) => vec![],
         });
         let outputs = nest.graph.outputs.iter().map(|o| {
@@ -233,8 +232,12 @@ impl<'n> Machine<'n> {
             *element = Some(value);
             return Ok(());
         };
-        let size = self.nest.extents[axis.index()];
-        let range = self.at[axis.index()].map_or(0..size, |index| index..index + 1);
+        let size = self.nest.slot_extent(slot, *axis);
+        let first = if self.nest.slots[slot].block { self.range(*axis).start } else { 0 };
+        let range = match self.at[axis.index()] {
+            Some(index) => index - first..index - first + 1,
+            None => 0..size,
+        };
         range.into_iter().try_for_each(|index| self.fill(slot, inner, place * size + index, value))
     }
 
@@ -345,8 +348,8 @@ impl<'n> Machine<'n> {
                 let index = self.at[axis.index()].ok_or("a tile outside its loop")?;
                 index.checked_sub(self.tile).filter(|&lane| lane < TILE).ok_or("a lane outside its tile")?
             }
+            Place::Row | Place::Sums if found.block => self.place_in_block(slot)?,
             Place::Row | Place::Sums => self.place(&found.axes)?,
-            Place::Block => self.place_in_block(slot)?,
             Place::Output(output) => {
                 let place = self.output_place(output)?;
                 let memory = &mut self.outputs[output];

@@ -81,12 +81,16 @@ fn draw(seed: u64) -> Result<Case> {
 impl Draw {
     fn leaves(&mut self) -> Result<()> {
         let rank = self.rng.usize(1..5);
+        let many_short_rows = self.rng.u8(..) < 40;
         for axis in 0..rank {
             self.axes.push(self.b.axis(["i", "j", "k", "l"][axis])?);
             let outer = self.choose(&[1, 2, 2, 3, 4, 5, 7]);
             let inner = self.choose(&[1, 2, 3, 5, 8, 13, 17, 31, 40]);
+            let rows = self.choose(&[16, 19, 40, 130, 515, 1030]);
             let extent = match (self.rng.u8(..), axis + 1 == rank) {
                 (0..8, _) => 0,
+                (_, false) if many_short_rows && axis + 2 == rank => rows,
+                (_, true) if many_short_rows => inner.min(8),
                 (8..32, true) => self.rng.usize(505..700),
                 (32..60, _) if axis > 0 => self.extents[0], // a second name for an axis
                 (_, true) => inner,

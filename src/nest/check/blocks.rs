@@ -6,14 +6,15 @@ use crate::nest::{PairSum, Place, SlotId, Step, pair_sum};
 
 impl Checker<'_> {
     pub(super) fn blocks(&mut self, axis: AxisId, size: usize, body: &[Step]) -> Checked {
-        ensure(self.scopes.len() == 1 && self.block.is_none(), || "blocks inside a loop".into())?;
+        ensure(self.lanes.is_none() && self.block.is_none(), || "blocks inside blocks or lanes".into())?;
+        ensure(!self.bound.contains(&axis), || "an axis has blocks inside its loop".into())?;
         ensure(self.nest.block() == Some((axis, size)) && size > 0, || "a nest has two kinds of blocks".into())?;
         self.block = Some((axis, vec![]));
         self.scopes.push(Scope::default());
         self.body(body)?;
         let ended = self.scopes.pop().expect("pushed above");
         let (_, sums) = self.block.take().expect("set above");
-        let lasting = ended.filled.into_iter().filter(|&s| self.nest.slots[s].place != Place::Block);
+        let lasting = ended.filled.into_iter().filter(|&s| !self.nest.slots[s].block);
         let lasting: Vec<_> = lasting.chain(sums).collect();
         self.scope().filled.extend(lasting);
         self.finish(axis);
@@ -53,7 +54,7 @@ impl Checker<'_> {
         whole(into, fold)?;
         self.rows_along_memory(&sum, into)?;
         let lasts = !graph.ty(fold).axes.contains(block);
-        ensure(self.nest.slots[into].place != Place::Block || !lasts, || "a sum of all blocks in one".into())?;
+        ensure(!self.nest.slots[into].block || !lasts, || "a sum of all blocks in one".into())?;
         match &mut self.block {
             Some((_, sums)) if lasts => sums.push(into),
             _ => self.fill(into),

@@ -2,7 +2,7 @@
 
 use super::{Done, Machine, Number, apply};
 use crate::ir::{AxisId, Id, Op};
-use crate::nest::{Place, SlotId, Step};
+use crate::nest::{SlotId, Step};
 use std::ops::Range;
 
 impl Machine<'_> {
@@ -13,7 +13,7 @@ impl Machine<'_> {
         let all = self.open(axis)?;
         for start in all.clone().step_by(size) {
             for slot in 0..self.slots.len() {
-                if self.nest.slots[slot].place == Place::Block {
+                if self.nest.slots[slot].block {
                     self.slots[slot].fill(None);
                 }
             }

@@ -1,0 +1,137 @@
+//! Plan: the order of the loops, and which axis is taken by blocks.
+//!
+//! Blocks serve two ends. A sum over pairs of rows takes several rows at once ([`pairs`](super::pairs)). And rows of a
+//! few elements leave most lanes empty, so a block of them is turned: its lanes run from row to row, and what is
+//! computed for each row is computed in lanes too.
+
+use super::pairs::PairSum;
+use super::phases::order;
+use super::{Layout, TILE};
+use crate::ir::{AxisId, AxisSet, Graph, Id, Kind, Op, Work};
+use std::collections::BTreeSet;
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// The axes that have loops, outermost first; inside a block too.
+    pub order: Vec<AxisId>,
+    pub blocks: Option<Blocks>,
+    /// The sums over pairs that the kernel takes for a block.
+    pub sums: Vec<PairSum>,
+    /// Values that vary along the lanes and stay the same in a loop around them: they are computed before that loop.
+    pub fixed: BTreeSet<Id>,
+}
+
+/// One axis, by blocks.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Blocks {
+    pub axis: AxisId,
+    /// Indices of a block.
+    pub size: usize,
+    /// The axes whose loops stand outside the blocks.
+    pub outside: AxisSet,
+}
+
+/// Rows of more elements than this, in all buffers, are worth the calls of elementary functions that they make.
+const SHORT: usize = 64;
+
+/// More flops for each row than this are worth lanes.
+const ROW_WORK: u32 = 32;
+
+/// Fewer rows than this are not worth turning.
+const ROWS: usize = 16;
+
+/// Flops that are worth a load.
+const WORTH: u32 = 4;
+
+/// Elements of a block, in all buffers: few enough for the first-level cache.
+const ELEMENTS: usize = 1 << 13;
+
+impl Plan {
+    /// The plans that a graph may have, best first. The last one always holds.
+    pub(super) fn all(graph: &Graph, extents: &[usize], layout: &Layout) -> Vec<Self> {
+        let order = order(graph, extents, layout);
+        let pairs = Self::of_pairs(graph, extents, layout, &order);
+        let rows = Self::of_short_rows(graph, extents, &order);
+        let plain = Self { order, blocks: None, sums: vec![], fixed: BTreeSet::new() };
+        let plans = pairs.into_iter().chain(rows).chain([plain]);
+        plans.map(|plan| Self { fixed: plan.fixed_values(graph), ..plan }).collect()
+    }
+
+    /// What a loop around the lanes would compute again in each of its turns. Where that loop is the outermost one, it is
+    /// cut among threads, and nothing stands before it.
+    fn fixed_values(&self, graph: &Graph) -> BTreeSet<Id> {
+        let outermost = match self.blocks {
+            Some(blocks) if blocks.outside == AxisSet::EMPTY => Some(blocks.axis),
+            _ => self.order.first().copied(),
+        };
+        let (Some(first), Some(&lanes)) = (outermost, self.order.last()) else { return BTreeSet::new() };
+        let works = works(graph);
+        let mut fixed = BTreeSet::new();
+        for user in graph.ids().filter(|&id| graph.as_point(id).is_some()) {
+            for &value in &graph.node(user).args {
+                let axes = graph.ty(value).axes;
+                let stays = axes.contains(lanes) && axes.contains(first) && axes != graph.ty(user).axes;
+                if stays && graph.ty(value).kind == Kind::Float && works[usize::from(value)] >= WORTH {
+                    fixed.insert(value);
+                }
+            }
+        }
+        fixed
+    }
+
+    /// Blocks of the second axis from the inside, and lanes along it, where the innermost is short.
+    fn of_short_rows(graph: &Graph, extents: &[usize], order: &[AxisId]) -> Option<Self> {
+        let [outside @ .., rows, inner] = order else { return None };
+        let extent = |axis: &AxisId| extents[axis.index()];
+        let whole = |axes: &[AxisId]| axes.contains(rows) && axes.contains(inner);
+        let buffers = graph.inputs.iter().map(|i| &i.axes).chain(graph.outputs.iter().map(|o| &o.axes));
+        let row = extent(inner) * buffers.filter(|axes| whole(axes)).count();
+        // A sum over the rows would share one element of its slot among the lanes.
+        let across = |id| {
+            let along_rows = graph.as_fold(id).is_some_and(|(_, bound, _)| bound == *rows);
+            along_rows && graph.ty(id).axes.contains(*inner)
+        };
+        let native = graph.ids().any(|id| matches!(graph.op(id), Op::Native(_)));
+        let many = extent(rows) >= ROWS.max(2 * extent(inner));
+        if row == 0 || !many || native || graph.ids().any(across) || !is_short(graph, *rows, *inner, extent(inner), row)
+        {
+            return None;
+        }
+        let size = (ELEMENTS / row / ROWS * ROWS).clamp(ROWS, TILE).min(extent(rows));
+        let blocks = Blocks { axis: *rows, size, outside: outside.iter().copied().collect() };
+        Some(Self {
+            order: [outside, &[*inner, *rows]].concat(),
+            blocks: Some(blocks),
+            sums: vec![],
+            fixed: BTreeSet::new(),
+        })
+    }
+}
+
+/// For every node the flops of its value from folds, reads and constants.
+fn works(graph: &Graph) -> Vec<u32> {
+    let mut works: Vec<u32> = vec![];
+    for id in graph.ids() {
+        let own = graph.as_point(id).map(|(point, args)| {
+            let own = match point.work() {
+                Work::Flops(flops) => flops,
+                Work::Math | Work::Composite => WORTH,
+            };
+            args.iter().fold(own, |work, &arg| work.saturating_add(works[usize::from(arg)]))
+        });
+        works.push(own.unwrap_or(0));
+    }
+    works
+}
+
+/// Whether rows gain by being turned. Elementary functions are called for a row's few elements else. Arithmetic alone
+/// fills a vector with four; where much is computed once for a row, eight are better turned too.
+fn is_short(graph: &Graph, rows: AxisId, inner: AxisId, length: usize, row: usize) -> bool {
+    let points = || graph.ids().filter_map(|id| Some((graph.as_point(id)?.0.work(), graph.ty(id).axes)));
+    if points().any(|(work, _)| work == Work::Math) {
+        return row <= SHORT;
+    }
+    let for_row = |axes: AxisSet| axes.contains(rows) && !axes.contains(inner);
+    let flops = |(work, axes)| if let Work::Flops(flops) = work { flops * u32::from(for_row(axes)) } else { 0 };
+    length < 4 || length <= 8 && points().map(flops).sum::<u32>() > ROW_WORK
+}
