@@ -255,8 +255,7 @@ fn check_loss(entry: &Entry) {
     assert!(problems.is_empty(), "{}: {} problems\n{}", entry.name, problems.len(), problems.join("\n"));
 }
 
-/// In f32 every result is as close to the reference as MXNet's, or within a rounding or two of that: which of two
-/// programs that round at every step rounds luckier is chance, and only results rounded once would always win.
+/// In f32 every result is as close to the reference as MXNet's: small problems are computed in f64 and rounded once.
 #[test]
 fn as_close_as_mxnet() {
     let mut farther = vec![];
@@ -269,9 +268,9 @@ fn as_close_as_mxnet() {
                 closer += usize::from(ours < theirs);
                 same += usize::from(ours == theirs);
                 most = [most[0].max(ours), most[1].max(theirs)];
-                let more = (ours - theirs.max(rounding)) / f64::from(f32::EPSILON);
-                if more > ROUNDINGS {
-                    farther.push(format!("{} {name}: {ours:.2e}, MXNet {theirs:.2e}, {more:.2} units", entry.name));
+                // A result that is 0 but for the roundings of f64 is rounded to what it is.
+                if ours - theirs.max(rounding) > 4.0 * f64::EPSILON {
+                    farther.push(format!("{} {name}: {ours:.2e}, MXNet {theirs:.2e}", entry.name));
                 }
             }
         });
@@ -280,9 +279,6 @@ fn as_close_as_mxnet() {
     }
     assert!(farther.is_empty(), "{} are farther:\n{}", farther.len(), farther.join("\n"));
 }
-
-/// How much farther than MXNet's a result may be, in units in the last place of the largest magnitude.
-const ROUNDINGS: f64 = 1.5;
 
 macro_rules! golden {
     ($($test:ident $loss:literal;)*) => {

@@ -166,7 +166,7 @@ fn damaged_nests_are_refused() {
     assert!(
         compile(
             nest.clone(),
-            Binding { real: Dtype::F32, inputs: vec![Dtype::F32, Dtype::I32], layout: layout.clone() }
+            Binding { real: Dtype::F32, widen: false, inputs: vec![Dtype::F32, Dtype::I32], layout: layout.clone() }
         )
         .is_ok()
     );

@@ -32,7 +32,7 @@ fn ten_thousand_kernels() {
     let trace = pipeline::trace(&SoftmaxCrossEntropyLoss::new(), &inputs).unwrap();
     let joint = pipeline::graphs(&trace.graph, &Wanted::value()).unwrap().joint;
     let layout = lossjit::nest::Layout::row_major(&joint, &trace.extents);
-    let binding = lossjit::jit::Binding { real: Dtype::F32, inputs: vec![Dtype::F32, Dtype::I32], layout };
+    let binding = lossjit::jit::Binding { real: Dtype::F32, widen: true, inputs: vec![Dtype::F32, Dtype::I32], layout };
     let nest = pipeline::nest(&joint, &trace.extents, &binding.layout).unwrap();
     let round = || drop(lossjit::jit::compile(nest.clone(), binding.clone()).unwrap());
     (0..ROUNDS / 10).for_each(|_| round());

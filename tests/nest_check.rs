@@ -225,7 +225,7 @@ fn damaged_layouts(layout: &Layout) -> Vec<Layout> {
 /// Runs machine code on guarded memory; whether there is any for this nest.
 fn run(nest: &Nest, layout: &Layout, buffers: &[Buffer], real: Dtype) -> bool {
     let dtypes = buffers.iter().map(|b| if b.kind() == lossjit::ir::Kind::Int { Dtype::I32 } else { real });
-    let binding = Binding { real, inputs: dtypes.collect(), layout: layout.clone() };
+    let binding = Binding { real, widen: false, inputs: dtypes.collect(), layout: layout.clone() };
     let Ok(kernel) = compile(nest.clone(), binding.clone()) else { return false };
     let mut memory = vec![];
     for ((buffer, &dtype), strides) in buffers.iter().zip(&binding.inputs).zip(&layout.inputs) {
@@ -280,7 +280,7 @@ fn damaged_nests_are_refused_or_harmless() {
 fn dtypes_that_do_not_fit_are_refused() {
     let (_, (nest, layout, _)) = subjects().swap_remove(0);
     let compiles = |real, inputs: &[Dtype]| {
-        compile(nest.clone(), Binding { real, inputs: inputs.to_vec(), layout: layout.clone() }).is_ok()
+        compile(nest.clone(), Binding { real, widen: false, inputs: inputs.to_vec(), layout: layout.clone() }).is_ok()
     };
     assert!(compiles(Dtype::F32, &[Dtype::F32; 3]) && compiles(Dtype::F64, &[Dtype::F64; 3]));
     assert!(!compiles(Dtype::F64, &[Dtype::F32; 3]) && !compiles(Dtype::F64, &[Dtype::F64, Dtype::F32, Dtype::F64]));

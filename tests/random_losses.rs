@@ -44,13 +44,13 @@ fn judge_seeds(seeds: std::ops::Range<u64>) {
     assert!(seen.values().all(|&n| n >= 20), "{seen:?}");
 }
 
-/// Every loss with rows of 1 to 33 elements, so that buffers that end at a forbidden page begin at every alignment that
+/// Every loss with rows of 1 to 33 elements, and of as many more, so that buffers that end at a forbidden page begin at every alignment that
 /// an element can have, and every remainder of lanes occurs.
 #[test]
 fn every_alignment() {
     let mut cases = 0;
     for entry in LOSSES {
-        for length in 1..=33 {
+        for length in (1..=33).chain(LONGER) {
             for real in [Dtype::F32, Dtype::F64] {
                 let case = support::losses::with_length(entry, real, length);
                 judge(&case).unwrap_or_else(|problem| panic!("{case}\n    {problem}"));
@@ -58,8 +58,11 @@ fn every_alignment() {
             }
         }
     }
-    assert_eq!(cases, LOSSES.len() * 66);
+    assert_eq!(cases, LOSSES.len() * 132);
 }
+
+/// Rows of these make a problem that is not small, whose arithmetic is that of its dtype.
+const LONGER: std::ops::RangeInclusive<usize> = 171..=203;
 
 /// Class numbers and lengths that are out of range are told, and nothing outside the buffers is touched on the way.
 #[test]

@@ -17,7 +17,8 @@ fn snapshot(name: &str, loss: &dyn Loss, inputs: &[Spec], wrt: &[&str]) {
     let dtypes = pipeline::ports(&trace, &stages.joint).iter().map(|p| p.dtype).collect();
     let layout = Layout::row_major(&stages.joint, &trace.extents);
     let nest = pipeline::nest(&stages.joint, &trace.extents, &layout).unwrap();
-    let code = lossjit::jit::text(&clif(&nest, &Binding { real: Dtype::F32, inputs: dtypes, layout }).unwrap());
+    let code =
+        lossjit::jit::text(&clif(&nest, &Binding { real: Dtype::F32, widen: true, inputs: dtypes, layout }).unwrap());
     let [first, second] = &stages.reports;
     assert!(first.saturated && second.saturated, "{name}: simplify ended by a limit\n{first}\n{second}");
     let texts = [

@@ -83,10 +83,11 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
         return Err(Error::Declaration { loss: nest.graph.name.clone(), problem });
     }
     let native_scratch = native::scratch(nest, binding);
-    let scratch = scratch(nest, binding.real, native_scratch.unwrap_or(0))?;
+    let arithmetic = binding.arithmetic(nest);
+    let scratch = scratch(nest, binding, native_scratch.unwrap_or(0))?;
     let size = scratch.size;
     let mut builder = JITBuilder::with_isa(target::host()?, default_libcall_names());
-    let wanted = functions(nest, binding.real);
+    let wanted = functions(nest, arithmetic);
     for &(math, form, real) in &wanted {
         builder.symbol(math_symbol(math, form, real), address(math, form, real)?);
     }

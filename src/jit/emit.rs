@@ -58,7 +58,9 @@ pub(super) struct Emitter<'a> {
     pub binding: &'a Binding,
     pub b: FunctionBuilder<'a>,
     pub regions: Regions,
+    /// Of floats as they are computed, and as buffers hold them.
     pub real: Type,
+    pub stored: Type,
     pub int: Type,
     /// Elements per value where code for lanes is made; 1 outside and in the last elements of a tile.
     pub lanes: usize,
@@ -74,6 +76,8 @@ pub(super) struct Emitter<'a> {
     pub offsets: Vec<usize>,
     /// Where the scratch of native kernels begins, and the kernels.
     pub native_scratch: usize,
+    /// Where a tile of an input is widened.
+    pub widened: usize,
     pub natives: Natives,
     /// The axis of the open block, its first index and the one behind its last.
     pub block: Option<(AxisId, Value, Value)>,
@@ -115,7 +119,7 @@ impl<'a> Emitter<'a> {
         let status = b.declare_var(types::I32);
         let clean = b.ins().iconst(types::I32, 0);
         b.def_var(status, clean);
-        let single = binding.real == Dtype::F32;
+        let single = binding.arithmetic(nest) == Dtype::F32;
         let spare = b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 16, 4));
         Self {
             nest,
@@ -123,6 +127,7 @@ impl<'a> Emitter<'a> {
             b,
             regions,
             real: if single { types::F32 } else { types::F64 },
+            stored: if binding.real == Dtype::F32 { types::F32 } else { types::F64 },
             int: if single { types::I32 } else { types::I64 },
             lanes: 1,
             lane_axis: None,
@@ -134,6 +139,7 @@ impl<'a> Emitter<'a> {
             constants: Constants::default(),
             offsets: scratch.offsets,
             native_scratch: scratch.native,
+            widened: scratch.widened,
             natives,
             block: None,
             status,
@@ -371,7 +377,10 @@ impl<'a> Emitter<'a> {
         self.tile_index = Some(self.b.ins().iconst(types::I64, 0));
         let x = match from {
             Source::Slot { slot, .. } => self.slot_address(slot)?.0,
-            Source::Read(read) => self.read_address(read)?,
+            Source::Read(read) => {
+                let address = self.read_address(read)?;
+                self.widened_tile(read, address, length)?
+            }
         };
         let y = match into {
             Some(slot) => self.slot_address(slot)?.0,

@@ -1,5 +1,6 @@
 //! Addresses, loads and stores: of inputs, of outputs, of slots. Every access carries the alias region of its buffer.
 
+use super::Binding;
 use super::emit::{Emitter, Val};
 use super::kernel::Status;
 use crate::error::{Error, Result};
@@ -59,11 +60,14 @@ impl Regions {
 /// then what native kernels need.
 pub(super) struct Scratch {
     pub offsets: Vec<usize>,
+    /// A tile of an input whose floats are narrower than the arithmetic.
+    pub widened: usize,
     pub native: usize,
     pub size: usize,
 }
 
-pub(super) fn scratch(nest: &Nest, real: Dtype, native: usize) -> Result<Scratch> {
+pub(super) fn scratch(nest: &Nest, binding: &Binding, native: usize) -> Result<Scratch> {
+    let real = binding.arithmetic(nest);
     let too_large = || Error::internal("jit", "scratch is larger than the address space");
     let mut end = if takes_rows_by_data(nest, &nest.body) { TILE * real.size() } else { 64 };
     let mut offsets = vec![];
@@ -81,8 +85,12 @@ pub(super) fn scratch(nest: &Nest, real: Dtype, native: usize) -> Result<Scratch
         let bytes = elements.checked_mul(size).and_then(|b| b.checked_next_multiple_of(64)).ok_or_else(too_large)?;
         end = end.checked_add(bytes).filter(|&e| e < isize::MAX as usize).ok_or_else(too_large)?;
     }
+    let widened = end;
+    if real != binding.real {
+        end += TILE * real.size();
+    }
     let size = end.checked_add(native).filter(|&e| e < isize::MAX as usize).ok_or_else(too_large)?;
-    Ok(Scratch { offsets, native: end, size })
+    Ok(Scratch { offsets, widened, native: end, size })
 }
 
 /// Whether a call takes its tile from a row whose number is data: it reads the whole tile, wherever it is told to.
@@ -217,6 +225,9 @@ impl Emitter<'_> {
         if let (Some(1), Some(lane)) = (stride, self.lane_type(input, kind)) {
             let at = self.indices(&indices, 0)?;
             let address = self.input_address(input, &at);
+            if lane != self.real && kind == Kind::Float {
+                return Ok(Val::lanes(self.load_narrow(input, address)));
+            }
             let ty = lane.by(self.lanes as u32).expect("a vector type");
             let value = self.load_lanes(ty, Region::Input(input.index()), address);
             return Ok(Val::lanes(value));
@@ -243,7 +254,7 @@ impl Emitter<'_> {
     /// The type of a lane, where an input's elements are what lanes hold.
     fn lane_type(&self, input: InputId, kind: Kind) -> Option<Type> {
         match (kind, self.binding.inputs[input.index()]) {
-            (Kind::Float, _) => Some(self.real),
+            (Kind::Float, _) => Some(self.stored),
             (_, Dtype::I32) => Some(types::I32).filter(|&ty| ty == self.int),
             (_, Dtype::I64) => Some(types::I64).filter(|&ty| ty == self.int),
             _ => None,
@@ -277,7 +288,8 @@ impl Emitter<'_> {
     fn read_one(&mut self, input: InputId, kind: Kind, address: Value, offset: i32) -> Value {
         let flags = self.regions.flags(Region::Input(input.index()));
         if kind == Kind::Float {
-            return self.b.ins().load(self.real, flags, address, offset);
+            let value = self.b.ins().load(self.stored, flags, address, offset);
+            return if self.stored == self.real { value } else { self.b.ins().fpromote(self.real, value) };
         }
         let whole = match self.binding.inputs[input.index()] {
             Dtype::I64 => self.b.ins().load(types::I64, flags, address, offset),
@@ -324,7 +336,7 @@ impl Emitter<'_> {
     fn output_address(&mut self, output: usize) -> Result<Value> {
         let axes = self.nest.graph.outputs[output].axes.clone();
         let strides = self.binding.layout.outputs[output].clone();
-        let size = self.real.bytes() as i64;
+        let size = self.stored.bytes() as i64;
         let mut terms = vec![];
         for (axis, stride) in axes.into_iter().zip(strides) {
             if self.nest.extents[axis.index()] != 1 {
@@ -344,23 +356,63 @@ impl Emitter<'_> {
         let wide = self.lanes > 1;
         let value = self.widen(val, Kind::Float, wide);
         let flags = self.regions.flags(Region::Output(output));
+        let bytes = i64::from(self.stored.bytes());
+        let narrow = self.stored != self.real;
+        let value = match (narrow, wide) {
+            (false, _) => value,
+            (true, false) => self.b.ins().fdemote(self.stored, value),
+            (true, true) => self.b.ins().fvdemote(value),
+        };
         if !wide || stride == 1 {
+            // Two narrowed lanes are the lower half of their vector.
+            let value = if narrow && wide { self.lower_half(value) } else { value };
             self.b.ins().store(flags, value, address, 0);
             return Ok(());
         }
         for lane in 0..self.lanes {
             let one = self.b.ins().extractlane(value, lane as u8);
-            let step = i32::try_from(stride as i64 * lane as i64 * i64::from(self.real.bytes()));
-            match step {
+            let step = stride as i64 * lane as i64 * bytes;
+            match i32::try_from(step) {
                 Ok(step) => self.b.ins().store(flags, one, address, step),
                 Err(_) => {
-                    let far =
-                        self.b.ins().iadd_imm_s(address, stride as i64 * lane as i64 * i64::from(self.real.bytes()));
+                    let far = self.b.ins().iadd_imm_s(address, step);
                     self.b.ins().store(flags, one, far, 0)
                 }
             };
         }
         Ok(())
+    }
+
+    fn lower_half(&mut self, vector: Value) -> Value {
+        let halves = self.bits(vector, types::I64X2);
+        self.b.ins().extractlane(halves, 0)
+    }
+
+    /// Two neighbouring floats, widened.
+    fn load_narrow(&mut self, input: InputId, address: Value) -> Value {
+        let flags = self.regions.flags(Region::Input(input.index()));
+        let both = self.b.ins().load(types::I64, flags, address, 0);
+        let vector = self.b.ins().scalar_to_vector(types::I64X2, both);
+        let singles = self.bits(vector, types::F32X4);
+        self.b.ins().fvpromote_low(singles)
+    }
+
+    /// The address of a tile of an input in the width of the arithmetic.
+    pub(super) fn widened_tile(&mut self, read: Id, address: Value, length: Value) -> Result<Value> {
+        if self.stored == self.real {
+            return Ok(address);
+        }
+        let (input, _) = self.nest.graph.as_read(read).expect("checked");
+        let tile = self.b.ins().iadd_imm_s(self.scratch, self.widened as i64);
+        let first = self.b.ins().iconst(types::I64, 0);
+        self.counted(first, length, 1, |e, index| {
+            let (from, to) = (e.b.ins().imul_imm_s(index, 4), e.b.ins().imul_imm_s(index, 8));
+            let (from, to) = (e.b.ins().iadd(address, from), e.b.ins().iadd(tile, to));
+            let value = e.read_one(input, Kind::Float, from, 0);
+            e.b.ins().store(e.regions.flags(Region::Scratch), value, to, 0);
+            Ok(())
+        })?;
+        Ok(tile)
     }
 
     /// The address of a slot's element at the open loops' indices.

@@ -26,12 +26,23 @@ pub use kernel::{Kernel, Status};
 pub use listing::{Instruction, assembly, clif, text};
 
 use crate::ir::Dtype;
-use crate::nest::Layout;
+use crate::nest::{Layout, Nest, Place};
 
-/// What machine code depends on beside the nest: the dtype of the computation, that of each input, and strides.
+/// What machine code depends on beside the nest: the dtype of the loss, that of each input, and strides.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Binding {
     pub real: Dtype,
+    /// Whether the arithmetic of a small problem is in f64, and its results are rounded once.
+    pub widen: bool,
     pub inputs: Vec<Dtype>,
     pub layout: Layout,
+}
+
+impl Binding {
+    /// The dtype that a nest's arithmetic is done in: that of the loss, or f64 where the problem is small.
+    pub fn arithmetic(&self, nest: &Nest) -> Dtype {
+        let in_buffers = nest.slots.iter().any(|slot| matches!(slot.place, Place::Output(_)));
+        let wide = self.widen && nest.is_small() && !in_buffers && !pairs::has_pairs(&nest.body);
+        if wide { Dtype::F64 } else { self.real }
+    }
 }

@@ -164,7 +164,7 @@ impl Emitter<'_> {
     /// The same of an output.
     fn output_plane(&mut self, output: usize, bound: &[AxisId]) -> Result<Value> {
         let axes = self.nest.graph.outputs[output].axes.clone();
-        let size = i64::from(self.real.bytes());
+        let size = i64::from(self.stored.bytes());
         let mut address = self.outputs[output];
         let strides = self.binding.layout.outputs[output].clone();
         for (axis, stride) in axes.into_iter().zip(strides) {

@@ -245,7 +245,7 @@ impl Signature {
         let outputs = self.outputs.iter().zip(&graph.outputs).map(|(b, o)| along(b, &o.axes)).collect::<Result<_>>()?;
         let dtypes = self.inputs.iter().map(|b| b.dtype).collect();
         let layout = Layout { inputs, outputs, in_place: self.in_place.clone() };
-        Ok(Binding { real: trace.dtype(), inputs: dtypes, layout })
+        Ok(Binding { real: trace.dtype(), widen: true, inputs: dtypes, layout })
     }
 }
 

@@ -46,7 +46,7 @@ impl Machine {
             Buffer::Int(x) if x.iter().all(|v| (0..256).contains(v)) => Dtype::ALL[random.usize(0..6)],
             _ => Dtype::I64,
         });
-        let binding = Binding { real, inputs: dtypes.collect(), layout: layout.clone() };
+        let binding = Binding { real, widen: seed % 2 == 1, inputs: dtypes.collect(), layout: layout.clone() };
         let nest = schedule(&expand(&case.graph, &case.extents)?, &case.extents, &layout)?;
         Ok(Self { nest, binding })
     }
