@@ -2,10 +2,10 @@
 
 use super::emit::{Emitter, Natives};
 use super::kernel::{Code, Entry};
-use super::memory::scratch;
 use super::native;
 use super::pairs;
 use super::perf;
+use super::slots::scratch;
 use super::{Binding, Kernel, target};
 use crate::error::{Error, Result};
 use crate::ir::{Dtype, Input, Kind, Point};

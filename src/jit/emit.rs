@@ -6,7 +6,8 @@
 use super::Binding;
 use super::compile::{Form, TileFunction, math_of};
 use super::constants::Constants;
-use super::memory::{Regions, Scratch};
+use super::memory::Regions;
+use super::slots::Scratch;
 use super::source::Numbers;
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Id, Op, Point};

@@ -18,6 +18,7 @@ mod native;
 mod ops;
 mod pairs;
 mod perf;
+mod slots;
 mod source;
 mod target;
 

@@ -188,25 +188,42 @@ impl Layout {
 }
 
 impl Nest {
-    /// The axis whose loop may be cut among threads: the only loop of the outermost level, where no fold runs along it
-    /// and nothing beside it writes to an output.
+    /// The axis whose loop may be cut among threads: the last loop of the outermost level, where no fold runs along it and
+    /// nothing beside it writes to an output. What is beside it every thread does for itself: little, and along other axes.
     pub fn parallel_axis(&self) -> Option<AxisId> {
-        let mut loops = self.body.iter().filter_map(|s| match s {
-            Step::Loop { axis, body } | Step::Tile { axis, body } | Step::Block { axis, body, .. } => {
-                Some((*axis, body))
-            }
-            _ => None,
-        });
-        let (axis, body) = loops.next()?;
-        let writes = |s: &Step| match s {
+        let place = self.body.iter().rposition(|step| opened(step).is_some())?;
+        let (axis, body) = opened(&self.body[place])?;
+        let beside = || self.body.iter().enumerate().filter(|(at, _)| *at != place).map(|(_, step)| step);
+        let own = self.work_of(&self.body[place..=place], 1);
+        let others = beside().fold(0usize, |sum, step| sum.saturating_add(self.work_of(std::slice::from_ref(step), 1)));
+        let apart = beside().all(|step| !self.touches(step, axis)) && others <= own / LITTLE;
+        (apart && !folds_along(&self.graph, axis, body)).then_some(axis)
+    }
+
+    /// Whether a step runs along an axis, or writes to an output.
+    fn touches(&self, step: &Step, axis: AxisId) -> bool {
+        match step {
             Step::Store { .. } | Step::Native { grad: Some(_), .. } => true,
-            Step::Keep { slot, .. } => matches!(self.slots[*slot].place, Place::Output(_)),
-            _ => false,
-        };
-        let alone = loops.next().is_none() && !self.body.iter().any(writes);
-        (alone && !folds_along(&self.graph, axis, body)).then_some(axis)
+            Step::Keep { slot, .. } | Step::Call { into: Some(slot), .. } | Step::Pairs { into: slot, .. } => {
+                matches!(self.slots[*slot].place, Place::Output(_))
+            }
+            Step::Lanes { body } => body.iter().any(|step| self.touches(step, axis)),
+            step => opened(step)
+                .is_some_and(|(along, body)| along == axis || body.iter().any(|step| self.touches(step, axis))),
+        }
     }
 }
+
+/// The axis and the body of a loop.
+fn opened(step: &Step) -> Option<(AxisId, &[Step])> {
+    match step {
+        Step::Loop { axis, body } | Step::Tile { axis, body } | Step::Block { axis, body, .. } => Some((*axis, body)),
+        _ => None,
+    }
+}
+
+/// What every thread does for itself is at most this part of what they share.
+const LITTLE: usize = 8;
 
 /// Elements of the largest buffer of a small problem.
 const SMALL: usize = 512;
