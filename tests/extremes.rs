@@ -25,10 +25,10 @@ fn assert_close(found: &[f32], wanted: &[f64]) {
 
 const EXTREMES: [f32; 10] = [0.0, 1e-45, -1e-38, 1e-6, -18.0, 18.0, 104.0, -1e4, 3e38, -3e38];
 
-/// Each element a sample of its own, against `f` in f64.
+/// Each element a sample of its own, against `f` in f64: few, which are computed in f64, and many, which are not.
 fn elements<L: Loss + Clone>(loss: L, labels: &[f32], f: fn(f64, f64) -> [f64; 2]) {
-    for &label in labels {
-        let (pred, label) = (Array1::from(EXTREMES.to_vec()), Array1::from_elem(EXTREMES.len(), label));
+    for (&label, times) in labels.iter().flat_map(|label| [(label, 1), (label, 103)]) {
+        let (pred, label) = (Array1::from(EXTREMES.repeat(times)), Array1::from_elem(EXTREMES.len() * times, label));
         let (value, grad) = run(loss.clone(), &inputs! { pred: &pred, label: &label }, "pred");
         let wanted: Vec<[f64; 2]> = pred.iter().zip(&label).map(|(&x, &z)| f(x.into(), z.into())).collect();
         assert_close(&value, &wanted.iter().map(|w| w[0]).collect::<Vec<_>>());
@@ -52,6 +52,22 @@ fn binary_cross_entropies() {
     elements(LogisticLoss::new(), &[1.0], |x, _| [softplus(-x), -sigmoid(-x)]);
     elements(LogisticLoss::new(), &[-1.0], |x, _| [softplus(x), sigmoid(x)]);
     elements(LogisticLoss::new().label_format(LabelFormat::Binary), &[0.0], |x, _| [softplus(x), sigmoid(x)]);
+}
+
+/// The loss of a class that is all but certain, wherever classes lie and however many rows there are.
+#[test]
+fn all_but_certain() {
+    let wanted = (2.0 * (-18f64).exp()).ln_1p();
+    for samples in [4, 400] {
+        let label = Array1::<i32>::zeros(samples);
+        let rows = Array2::from_shape_fn((samples, 3), |(_, c)| if c == 0 { 18f32 } else { 0.0 });
+        let (by_rows, _) = run(SoftmaxCELoss::new(), &inputs! { pred: &rows, label: &label }, "pred");
+        assert_close(&by_rows, &vec![wanted; samples]);
+        let columns = rows.t().insert_axis(ndarray::Axis(0));
+        let label = label.insert_axis(ndarray::Axis(0));
+        let (by_columns, _) = run(SoftmaxCELoss::new().axis(1), &inputs! { pred: &columns, label: &label }, "pred");
+        assert_close(&by_columns, &[wanted]);
+    }
 }
 
 #[test]

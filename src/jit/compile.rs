@@ -9,7 +9,7 @@ use super::slots::scratch;
 use super::{Binding, Kernel, target};
 use crate::error::{Error, Result};
 use crate::ir::{Dtype, Input, Kind, Point};
-use crate::nest::{Nest, Step, check_in_place, check_on};
+use crate::nest::{Nest, Place, Step, check_in_place, check_on};
 use crate::vmath::{self, Function as Math};
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::{AbiParam, types};
@@ -214,6 +214,9 @@ fn functions(nest: &Nest, real: Dtype) -> Vec<TileFunction> {
             };
             // Of single elements, outside lanes, everything is in f64.
             let (form, dtype) = match step {
+                Step::Call { into: Some(slot), .. } if nest.slots[*slot].place == Place::Sums => {
+                    (Form::Map, Dtype::F64)
+                }
                 Step::Call { into: None, .. } => (Form::Sum, real),
                 Step::Call { sum: Some(_), .. } => (Form::MapSum, real),
                 Step::Call { .. } => (Form::Map, real),

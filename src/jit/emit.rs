@@ -4,14 +4,14 @@
 //! runs four vectors at a time where it folds, so that the additions overlap, then one at a time, then single elements.
 
 use super::Binding;
-use super::compile::{Form, TileFunction, math_of};
+use super::compile::TileFunction;
 use super::constants::Constants;
 use super::memory::Regions;
 use super::slots::Scratch;
 use super::source::Numbers;
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, Dtype, Id, Op, Point};
-use crate::nest::{Nest, SlotId, Source, Step, TILE};
+use crate::ir::{AxisId, Dtype, Id, Op};
+use crate::nest::{Nest, Step, TILE};
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -86,11 +86,11 @@ pub(super) struct Emitter<'a> {
     /// Whether loads of lanes are kept out of other instructions: see `load_lanes`.
     pub before_avx: bool,
     range: (Value, Value),
-    at: HashMap<AxisId, Value>,
+    pub(super) at: HashMap<AxisId, Value>,
     pub env: HashMap<Id, Val>,
     pub(super) running: HashMap<Id, Running>,
-    functions: BTreeMap<TileFunction, FuncRef>,
-    spare: StackSlot,
+    pub(super) functions: BTreeMap<TileFunction, FuncRef>,
+    pub(super) spare: StackSlot,
     pub(super) numbers: Numbers,
 }
 
@@ -358,92 +358,6 @@ impl<'a> Emitter<'a> {
             self.add_to_total(fold, value);
         }
         Ok(end)
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn call(
-        &mut self,
-        axis: AxisId,
-        start: Value,
-        length: Value,
-        value: Id,
-        from: Source,
-        into: Option<SlotId>,
-        sum: Option<Id>,
-    ) -> Result<()> {
-        let (point, args) = self.nest.graph.as_point(value).expect("checked");
-        let arg = args[0];
-        self.lane_axis = Some(axis);
-        self.at.insert(axis, start);
-        self.tile_index = Some(self.b.ins().iconst(types::I64, 0));
-        let x = match from {
-            Source::Slot { slot, .. } => self.slot_address(slot)?.0,
-            Source::Read(read) => {
-                let address = self.read_address(read)?;
-                self.widened_tile(read, address, length)?
-            }
-        };
-        let y = match into {
-            Some(slot) => self.slot_address(slot)?.0,
-            None => x,
-        };
-        self.lane_axis = None;
-        self.tile_index = None;
-        let (scale, shift) = self.affine(arg, from.value())?;
-        let form = match (into, sum) {
-            (None, _) => Form::Sum,
-            (Some(_), Some(_)) => Form::MapSum,
-            (Some(_), None) => Form::Map,
-        };
-        let math = math_of(point).expect("checked");
-        let function = self.functions[&(math, form, self.dtype())];
-        let call = self.b.ins().call(function, &[x, y, length, scale, shift]);
-        if let Some(fold) = sum {
-            let part = self.b.inst_results(call)[0];
-            let total = self.running[&fold].total;
-            let known = self.b.use_var(total);
-            let known = self.b.ins().fadd(known, part);
-            self.b.def_var(total, known);
-        }
-        Ok(())
-    }
-
-    /// `scale` and `shift` such that `arg = scale · source + shift`.
-    fn affine(&mut self, arg: Id, source: Id) -> Result<(Value, Value)> {
-        let (one, minus, nothing) =
-            (self.float_const(1.0, false), self.float_const(-1.0, false), self.float_const(-0.0, false));
-        if arg == source {
-            return Ok((one, nothing));
-        }
-        let (point, args) = self.nest.graph.as_point(arg).expect("checked");
-        let (args, first) = (args.to_vec(), args[0] == source);
-        if point == Point::Neg {
-            return Ok((minus, nothing));
-        }
-        let other = self.get(if first { args[1] } else { args[0] })?.value;
-        Ok(match (point, first) {
-            (Point::Add, _) => (one, other),
-            (Point::Mul, _) => (other, nothing),
-            (Point::Sub, true) => (one, self.b.ins().fneg(other)),
-            (Point::Sub, false) => (minus, other),
-            _ => return Err(Error::internal("jit", "an argument is not affine")),
-        })
-    }
-
-    fn dtype(&self) -> Dtype {
-        if self.real == types::F32 { Dtype::F32 } else { Dtype::F64 }
-    }
-
-    /// An elementary function of one element: a tile of one, so that the bits are the same.
-    pub(super) fn math(&mut self, point: Point, x: Value) -> Result<Value> {
-        let math = math_of(point).expect("an elementary function");
-        self.b.ins().stack_store(types::I64, x, self.spare, 0);
-        let at = self.b.ins().stack_addr(types::I64, self.spare, 0);
-        let (one, nothing) = (self.float_const(1.0, false), self.float_const(-0.0, false));
-        let count = self.b.ins().iconst(types::I64, 1);
-        let function = self.functions[&(math, Form::Map, self.dtype())];
-        self.b.ins().call(function, &[at, at, count, one, nothing]);
-        Ok(self.b.ins().stack_load(types::I64, self.real, self.spare, 0))
     }
 
     pub(super) fn is_open(&self, axis: AxisId) -> bool {

@@ -3,6 +3,7 @@
 //! The code trusts what [`nest::check`](crate::nest::check) has shown of the nest and what `runtime` has shown of the
 //! buffers; what neither can know, indices computed from data, it checks itself.
 
+mod calls;
 mod compile;
 mod constants;
 #[cfg(all(feature = "inspect", target_arch = "x86_64"))]

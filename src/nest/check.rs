@@ -452,7 +452,6 @@ impl Checker<'_> {
                 self.slot_of(slot, source)?;
                 self.in_lanes(slot, axis)?;
                 self.indexable(slot)?;
-                ensure(self.nest.slots[slot].place != Place::Sums, || "a call takes its tile from sums".into())?;
                 ensure(self.scopes.iter().any(|s| s.filled.contains(&slot)), || "a call of an empty slot".into())?;
             }
             Source::Read(read) => {
@@ -474,9 +473,14 @@ impl Checker<'_> {
             self.slot_of(slot, value)?;
             self.indexable(slot)?;
             self.in_lanes(slot, axis)?;
-            ensure(self.nest.slots[slot].place != Place::Sums, || "a call puts its tile among sums".into())?;
             self.fill(slot);
         }
+        // Sums are in f64, and so is what is called for them.
+        let in_sums = |slot: SlotId| self.nest.slots[slot].place == Place::Sums;
+        let from_sums = matches!(from, Source::Slot { slot, .. } if in_sums(slot));
+        ensure(from_sums == into.is_some_and(in_sums) && !(from_sums && (sum.is_some() || args[0] != source)), || {
+            format!("{} goes from sums to other floats, or back", point.name())
+        })?;
         if let Some(fold) = sum {
             let (kind, bound, body) = graph.as_fold(fold).ok_or("a sum that is none")?;
             ensure(kind == Fold::Sum && bound == axis && body == value, || "a call adds to another fold".into())?;

@@ -55,7 +55,7 @@ pub enum Place {
     Tile,
     /// Scratch along the slot's axes.
     Row,
-    /// Scratch of sums, in f64 whatever the loss's dtype.
+    /// Scratch in f64 whatever the loss's dtype: of sums, and of elementary functions of them.
     Sums,
     /// The buffer of an output that is stored later along the same axes.
     Output(usize),

@@ -114,39 +114,37 @@ impl<'g> Walk<'g> {
     }
 
     fn enter(&mut self, axis: AxisId, number: usize, trees: &[Tree]) -> Result<(), Stop> {
-        self.path.push((axis, number));
-        self.bodies.push(vec![]);
-        self.scopes.push(HashMap::new());
-        self.trees(trees)?;
-        let body = self.bodies.pop().expect("pushed above");
-        self.scopes.pop();
-        self.path.pop();
-        let leaf = body
-            .iter()
-            .all(|s| !matches!(s, Step::Loop { .. } | Step::Tile { .. } | Step::Block { .. } | Step::Native { .. }));
+        let body = self.inside(axis, number, trees)?;
+        let is_loop = |s: &Step| matches!(s, Step::Loop { .. } | Step::Tile { .. } | Step::Block { .. });
+        let leaf = !body.iter().any(|s| is_loop(s) || matches!(s, Step::Native { .. }));
+        let in_block = self.block.is_some_and(|place| self.path[place].0 == axis);
         let step = if leaf {
-            tile::tile(self.graph, self.layout, &mut self.slots, axis, body)
+            tile::tile(self.graph, self.layout, &mut self.slots, axis, in_block, body)
         } else {
             Step::Loop { axis, body }
         };
         self.push(step);
-        let in_block = self.block.is_some_and(|place| self.path[place].0 == axis);
         if in_block { Ok(()) } else { self.finish_folds(axis) }
     }
 
     fn blocks(&mut self, axis: AxisId, number: usize, trees: &[Tree]) -> Result<(), Stop> {
         let size = self.plan.blocks.map_or(1, |blocks| blocks.size);
         self.block = Some(self.path.len());
+        let body = self.inside(axis, number, trees)?;
+        self.block = None;
+        self.push(Step::Block { axis, size, body });
+        self.finish_folds(axis)
+    }
+
+    /// The body of a loop.
+    fn inside(&mut self, axis: AxisId, number: usize, trees: &[Tree]) -> Result<Vec<Step>, Stop> {
         self.path.push((axis, number));
         self.bodies.push(vec![]);
         self.scopes.push(HashMap::new());
         self.trees(trees)?;
-        let body = self.bodies.pop().expect("pushed above");
         self.scopes.pop();
         self.path.pop();
-        self.block = None;
-        self.push(Step::Block { axis, size, body });
-        self.finish_folds(axis)
+        Ok(self.bodies.pop().expect("pushed above"))
     }
 
     /// A value that stays the same in later loops is made now; a weight is kept for all pairs of a block besides.

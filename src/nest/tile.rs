@@ -12,7 +12,8 @@ use std::collections::{HashMap, HashSet};
 const CHEAP: u32 = 6;
 
 /// The tiled form of a loop whose body is straight.
-pub fn tile(graph: &Graph, layout: &Layout, slots: &mut Vec<Slot>, axis: AxisId, body: Vec<Step>) -> Step {
+/// `block` says that the loop runs over one block of its axis.
+pub fn tile(graph: &Graph, layout: &Layout, slots: &mut Vec<Slot>, axis: AxisId, block: bool, body: Vec<Step>) -> Step {
     let lets = body.iter().filter_map(|s| if let Step::Let(v) = s { Some(*v) } else { None }).collect();
     let loads =
         body.iter().filter_map(|s| if let Step::Load { value, slot } = s { Some((*value, *slot)) } else { None });
@@ -22,6 +23,7 @@ pub fn tile(graph: &Graph, layout: &Layout, slots: &mut Vec<Slot>, axis: AxisId,
         layout,
         slots,
         axis,
+        block,
         lets,
         loads,
         segment: HashMap::new(),
@@ -47,6 +49,7 @@ struct Cut<'a> {
     layout: &'a Layout,
     slots: &'a mut Vec<Slot>,
     axis: AxisId,
+    block: bool,
     /// Values computed in the loop.
     lets: HashSet<Id>,
     /// Values that the loop gets from slots.
@@ -127,10 +130,20 @@ impl Cut<'_> {
         self.lanes[last].extend(stores.into_iter().map(|output| Step::Store { output }));
     }
 
-    /// Schedules an elementary function behind the segment that has its argument.
+    /// Schedules an elementary function behind the segment that has its argument. One of a sum is in f64 like the sum:
+    /// the logarithm of what is little more than 1 needs its digits.
     fn call(&mut self, value: Id, keeps: &HashMap<Id, SlotId>, sum: Option<Id>) {
         let at = self.at(value) - 1;
         let arg = self.graph.node(value).args[0];
+        if let Some(sums) = self.sums(arg).filter(|_| sum.is_none() && !keeps.contains_key(&value)) {
+            let place = Place::Sums;
+            self.slots.push(Slot { value, axes: vec![self.axis], place, block: self.block });
+            let slot = self.slots.len() - 1;
+            self.spilt.insert(value, slot);
+            let from = Source::Slot { value: arg, slot: sums };
+            self.calls[at].push(Step::Call { value, from, into: Some(slot), sum });
+            return;
+        }
         let from = match self.direct(arg, at) {
             Some(source) => source,
             None => {
@@ -145,6 +158,13 @@ impl Cut<'_> {
             self.spilt.insert(value, slot);
         }
         self.calls[at].push(Step::Call { value, from, into, sum });
+    }
+
+    /// The slot of a sum for each element of the tile.
+    fn sums(&self, value: Id) -> Option<SlotId> {
+        let slot = *self.loads.get(&value)?;
+        let found = &self.slots[slot];
+        (found.place == Place::Sums && found.axes.last() == Some(&self.axis)).then_some(slot)
     }
 
     /// Whether anything but the sum that the call takes itself uses a value.
@@ -236,7 +256,8 @@ impl Cut<'_> {
             return unit.then_some(Source::Slot { value, slot });
         }
         if self.is_math(value) && self.at(value) <= at {
-            return self.spilt.get(&value).map(|&slot| Source::Slot { value, slot });
+            let floats = |slot: &&SlotId| self.slots[**slot].place != Place::Sums;
+            return self.spilt.get(&value).filter(floats).map(|&slot| Source::Slot { value, slot });
         }
         let (input, indices) = self.graph.as_read(value).filter(|_| self.lets.contains(&value))?;
         let strides = &self.layout.inputs[input.index()];
