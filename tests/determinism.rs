@@ -23,6 +23,12 @@ const LARGE: &[Use] = &[
     ("SoftmaxCELoss", &[("pred", &[301, 1501]), ("label", &[301])], &[]),
     ("SoftmaxCELoss", &[("pred", &[64, 21, 301]), ("label", &[64, 301])], &[("axis", "1")]),
     ("SoftmaxCELoss", &[("pred", &[301, 1501]), ("label", &[301])], &[("reduction", "mean")]),
+    ("SoftmaxCELoss", &[("pred", &[40_001, 7]), ("label", &[40_001])], &[]),
+    (
+        "SoftmaxCELoss",
+        &[("pred", &[301, 1501]), ("label", &[301]), ("class_weight", &[1501])],
+        &[("label_smoothing", "0.1")],
+    ),
     ("KLDivLoss", &[("pred", &[301, 1501]), ("label", &[301, 1501])], &[("from_logits", "false")]),
     ("CTCLoss", &[("pred", &[23, 60, 200]), ("label", &[23, 9])], &[]),
     ("HuberLoss", &[("pred", &[700, 1031]), ("label", &[700, 1031])], &[("reduction", "sum")]),
