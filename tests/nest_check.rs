@@ -57,6 +57,16 @@ fn subjects() -> Vec<(&'static str, Subject)> {
     add("softmax", subject(&SoftmaxCELoss::new(), sparse, &["pred"]));
     add("dense", subject(&SoftmaxCELoss::new().sparse_label(false), pair, &["pred", "label"]));
     add("axis", subject(&SoftmaxCELoss::new().axis(1), deep, &["pred"]));
+    // Short rows go by blocks: two whole ones, and a part.
+    let short: &[(&str, &[usize])] = &[("pred", &[37, 3]), ("label", &[37])];
+    let (mut nest, layout, inputs) = subject(&SoftmaxCELoss::new(), short, &["pred"]);
+    nest.body.iter_mut().for_each(|step| {
+        if let Step::Block { size, .. } = step {
+            *size = 16;
+        }
+    });
+    assert_eq!(nest.block().map(|(_, size)| size), Some(16));
+    add("short rows", (nest, layout, inputs));
     subjects
 }
 
@@ -75,14 +85,17 @@ const DAMAGES: &[(&str, Damage)] = &[
     }),
     ("two steps have changed places", |body, at, _| (at + 1 < body.len()).then(|| body.swap(at, at + 1))),
     ("a loop is gone, its body is not", |body, at, _| match body.remove(at) {
-        Step::Loop { body: inner, .. } | Step::Tile { body: inner, .. } | Step::Lanes { body: inner } => {
+        Step::Loop { body: inner, .. }
+        | Step::Tile { body: inner, .. }
+        | Step::Block { body: inner, .. }
+        | Step::Lanes { body: inner } => {
             inner.into_iter().rev().for_each(|step| body.insert(at, step));
             Some(())
         }
         _ => None,
     }),
     ("a loop runs along another axis", |body, at, nest| match &mut body[at] {
-        Step::Loop { axis, .. } | Step::Tile { axis, .. } => {
+        Step::Loop { axis, .. } | Step::Tile { axis, .. } | Step::Block { axis, .. } => {
             *axis = AxisId::new((axis.index() + 1) % nest.extents.len());
             Some(())
         }
@@ -91,6 +104,34 @@ const DAMAGES: &[(&str, Damage)] = &[
     ("a loop has a loop around it", |body, at, _| match body[at].clone() {
         step @ Step::Loop { axis, .. } => {
             body[at] = Step::Loop { axis, body: vec![step] };
+            Some(())
+        }
+        _ => None,
+    }),
+    ("a block is a loop", |body, at, _| match body[at].clone() {
+        Step::Block { axis, body: inner, .. } => {
+            body[at] = Step::Loop { axis, body: inner };
+            Some(())
+        }
+        _ => None,
+    }),
+    ("a loop is a block", |body, at, _| match body[at].clone() {
+        Step::Loop { axis, body: inner } => {
+            body[at] = Step::Block { axis, size: 2, body: inner };
+            Some(())
+        }
+        _ => None,
+    }),
+    ("a block is another", |body, at, _| match &mut body[at] {
+        Step::Block { size, .. } => {
+            *size *= 3;
+            Some(())
+        }
+        _ => None,
+    }),
+    ("a block has no end", |body, at, _| match &mut body[at] {
+        Step::Block { size, .. } => {
+            *size = 0;
             Some(())
         }
         _ => None,
@@ -153,7 +194,9 @@ fn damaged(nest: &Nest) -> Vec<(&'static str, Nest)> {
         for (at, step) in body.iter().enumerate() {
             path.push(at);
             found.push(path.clone());
-            if let Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } = step {
+            if let Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Block { body, .. } | Step::Lanes { body } =
+                step
+            {
                 bodies(body, path, found);
             }
             path.pop();
@@ -163,7 +206,9 @@ fn damaged(nest: &Nest) -> Vec<(&'static str, Nest)> {
         match path {
             [] => body,
             [at, rest @ ..] => match &mut body[*at] {
-                Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } => within(body, rest),
+                Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Block { body, .. } | Step::Lanes { body } => {
+                    within(body, rest)
+                }
                 _ => unreachable!("a path goes through bodies"),
             },
         }
@@ -195,6 +240,7 @@ fn damaged(nest: &Nest) -> Vec<(&'static str, Nest)> {
         change("a slot is in the first output", &|slot| slot.place = Place::Output(0));
         change("a slot is in the last output", &|slot| slot.place = Place::Output(nest.graph.outputs.len() - 1));
         change("a slot is in no output", &|slot| slot.place = Place::Output(99));
+        change("a slot is of a block, or of all", &|slot| slot.block = !slot.block);
         change("a slot holds another value", &|slot| slot.value = Id::from(0));
     }
     found

@@ -183,12 +183,13 @@ impl Cut<'_> {
 
     /// The slot by which a value of segment `at` goes on.
     fn spill(&mut self, value: Id, at: usize) -> SlotId {
-        if let Some(&slot) = self.spilt.get(&value) {
+        let known = self.spilt.get(&value).copied();
+        if let Some(slot) = known.filter(|&slot| self.slots[slot].place != Place::Sums) {
             return slot;
         }
         let slot = self.tile_slot(value);
         self.lanes[at].push(Step::Keep { value, slot });
-        self.spilt.insert(value, slot);
+        self.spilt.entry(value).or_insert(slot);
         slot
     }
 
