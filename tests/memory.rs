@@ -60,27 +60,48 @@ fn a_bounded_cache() {
     assert_eq!(block.cache_statistics().hits, 1);
 }
 
+/// Calls with the sizes from 1 to `count`; memory is measured after a quarter of them and at the end.
+fn memory_stays_flat(count: usize, call: impl Fn(usize)) {
+    let quarter = count / 4;
+    (1..=quarter).for_each(&call);
+    let before = pages().0;
+    (quarter + 1..=count).for_each(&call);
+    let grown = pages().0.saturating_sub(before) * PAGE;
+    println!("{grown} bytes more after {count} shapes than after {quarter}");
+    assert!(grown < 4 << 20, "{grown} bytes more after {count} shapes");
+}
+
 /// Shapes one after the other through one block: programs and graphs are dropped as new ones come.
 fn shapes_in_a_row(count: usize) {
     let _alone = alone();
     let block = HybridBlock::new(L2Loss::new()).hybridize().cache_capacity(16);
-    let mut before = 0;
-    for size in 1..=count {
+    memory_stays_flat(count, |size| {
         let (pred, label) = (Array1::<f32>::ones(size), Array1::<f32>::zeros(size));
         let found = block.forward::<f32>(&inputs! { pred: &pred, label: &label }).unwrap();
         assert_eq!(found, ArrayD::from_elem(IxDyn(&[size]), 0.5));
-        if size == count / 4 {
-            before = pages().0;
-        }
-    }
+    });
     assert_eq!(block.cache_statistics().entries, 16);
-    let grown = pages().0.saturating_sub(before) * PAGE;
-    assert!(grown < 4 << 20, "{grown} bytes more after {count} shapes");
+}
+
+/// The same with a gradient, over rows whose number and length both change.
+fn gradients_in_a_row(count: usize) {
+    let _alone = alone();
+    let block = HybridBlock::new(SoftmaxCrossEntropyLoss::new()).hybridize().cache_capacity(16);
+    memory_stays_flat(count, |size| {
+        let (rows, classes) = (1 + size % 5, 1 + size / 5);
+        let (pred, label) = (Array2::<f32>::zeros((rows, classes)), Array1::<i32>::zeros(rows));
+        let found = block.value_and_grad::<f32>(&inputs! { pred: &pred, label: &label }, &["pred"]).unwrap();
+        assert!(found.value.iter().all(|x| (x - (classes as f32).ln()).abs() < 1e-5));
+        assert_eq!(found.grad("pred").unwrap().shape(), [rows, classes]);
+    });
+    let statistics = block.cache_statistics();
+    assert_eq!((statistics.entries, statistics.misses), (16, count as u64));
 }
 
 #[test]
 fn many_shapes_in_a_row() {
     shapes_in_a_row(600);
+    gradients_in_a_row(600);
 }
 
 /// What a cached program takes, machine code, nest and graphs together: a bound on the bytes of a cache.
@@ -105,4 +126,5 @@ fn programs_are_small() {
 #[ignore = "takes a minute"]
 fn ten_thousand_shapes_in_a_row() {
     shapes_in_a_row(10_000);
+    gradients_in_a_row(10_000);
 }

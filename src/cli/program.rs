@@ -21,19 +21,26 @@ fn run() -> ExitCode {
     let start = Instant::now();
     let command = match Program::try_parse() {
         Ok(program) => program.command,
-        Err(error) => {
-            // Help and version are "errors" with status 0. Nobody is left to tell where they cannot be printed.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return not_a_command(&error),
     };
     match execute(&command, start).and_then(|text| print(&text)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            tell(failure.message());
-            ExitCode::from(failure.status())
-        }
+        Err(failure) => failed(&failure),
     }
+}
+
+/// Help and version are "errors" with status 0, on standard output; what is wrong with the arguments goes to stderr.
+fn not_a_command(error: &clap::Error) -> ExitCode {
+    match printed(error.print().and_then(|()| io::stdout().flush())) {
+        Err(failure) if !error.use_stderr() => failed(&failure),
+        // Where stderr fails, nobody is left to tell.
+        _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
+    }
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    tell(failure.message());
+    ExitCode::from(failure.status())
 }
 
 /// Does what is asked and returns what is to be printed.
@@ -52,7 +59,12 @@ fn execute(command: &Command, start: Instant) -> Result<String, Failure> {
 
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    printed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+/// What has become of standard output.
+fn printed(outcome: io::Result<()>) -> Result<(), Failure> {
+    match outcome {
         // A reader that has seen enough, such as `head`, is no failure.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::work(format!("standard output: {error}"))),

@@ -174,6 +174,37 @@ fn outputs_that_cannot_be_written() {
     );
 }
 
+/// A disk that fills up, as a limit of four blocks on the size of a file: the header fits, the gradient does not.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk() {
+    let dir = files();
+    dir.npy("large.npy", &ArrayD::<f32>::ones(vec![300, 1000]));
+    let before = dir.files();
+    for output in ["kept.safetensors", "new.safetensors"] {
+        let eval = "L2Loss --input pred=large.npy --input label=large.npy --grad pred";
+        let outcome = dir.run_with_small_files(&format!("eval {eval} --output {output}"));
+        assert_eq!((outcome.status, outcome.out.as_str()), (Some(1), ""), "{}", outcome.err);
+        assert_eq!(outcome.err, format!("error: {output}: File too large (os error 27)\n"));
+    }
+    assert_eq!(dir.files(), before);
+    assert_eq!(dir.bytes("kept.safetensors"), b"what was here before");
+}
+
+/// What is printed fails like what is written: `/dev/full` is a disk without room.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_behind_standard_output() {
+    let dir = files();
+    for arguments in ["list", "eval L2Loss --input pred=f23.npy --input label=f23.npy --json", "--help", "--version"] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = dir.command(arguments).stdout(full).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(told, "error: standard output: No space left on device (os error 28)\n", "{arguments}");
+        assert_eq!(output.status.code(), Some(1), "{arguments}");
+    }
+}
+
 #[test]
 fn command_lines_that_are_wrong() {
     all_refused(
