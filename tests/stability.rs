@@ -211,3 +211,22 @@ fn softmax_is_one_fused_kernel() {
     assert_eq!(reading, [true, true, false], "maximum, exponential, scaling\n{nest}");
     assert!(nest.slots.iter().all(|s| matches!(s.place, lossjit::nest::Place::Output(1))), "{nest}");
 }
+
+/// A value that is equal to forms along different axes, `a − a` and `b − b` here, has none along those that they share. Its
+/// graph stays as it was.
+#[test]
+fn forms_along_different_axes() {
+    let text = "graph g(a[i j]: float, b[i k]: float)
+%0[i j]: float = read a @i @j
+%1[i k]: float = read b @i @k
+%2[i j]: float = neg %0
+%3[i j k]: float = sub %2 %1
+%4[i j k]: float = neg %3
+%5[i j k]: float = add %4 %3
+out[i j k] = %5
+";
+    let graph = lossjit::ir::parse(text).unwrap();
+    let (simple, report) = lossjit::simplify::simplify(&graph).unwrap();
+    assert!(report.kept && simple == graph, "{report}{simple}");
+    assert!(report.to_string().starts_with("kept as it was"));
+}

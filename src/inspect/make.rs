@@ -115,6 +115,7 @@ fn simplification(stage: Stage, report: &simplify::Report) -> Simplification {
         nodes: report.nodes,
         classes: report.classes,
         saturated: report.saturated,
+        kept: report.kept,
         cost_before: report.cost_before,
         cost_after: report.cost_after,
         fired: fired.collect(),

@@ -203,6 +203,8 @@ pub struct Simplification {
     pub classes: usize,
     /// Whether no rule had anything left to say; otherwise a limit ended the run.
     pub saturated: bool,
+    /// Whether the graph stays as it was, because some value has no form that keeps to its axes.
+    pub kept: bool,
     /// Of the whole graph, in the units of `simplify::cost`.
     pub cost_before: u64,
     pub cost_after: u64,

@@ -130,6 +130,7 @@ impl Report {
 
 fn simplification(run: &Simplification) -> String {
     let end = if run.saturated { "saturated" } else { "ended by a limit" };
+    let end = if run.kept { "kept as it was" } else { end };
     let mut text = format!(
         "{}: {end} after {} iterations, {} nodes in {} classes, cost {} before and {} after\n",
         run.stage, run.iterations, run.nodes, run.classes, run.cost_before, run.cost_after

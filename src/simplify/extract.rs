@@ -5,7 +5,6 @@
 
 use super::cost::cost;
 use super::facts::{Egraph, native_axes};
-use crate::error::{Error, Result};
 use crate::ir::{AxisSet, Id, Node, Op};
 use std::collections::HashMap;
 
@@ -97,9 +96,10 @@ impl Extraction {
         set.insert(place).then(|| Best { node: node.clone(), own, total, set })
     }
 
-    pub fn node(&self, egraph: &Egraph, id: Id) -> Result<&Node> {
-        let found = self.of(egraph, id).map(|b| &b.node);
-        found.ok_or_else(|| Error::internal("simplify", "a value has no finite form"))
+    /// The node to compute a class by. There is none where forms along different axes were found equal, such as `a − a` and
+    /// `b − b`: the class varies along what they share, and no form of it keeps to that.
+    pub fn node(&self, egraph: &Egraph, id: Id) -> Option<&Node> {
+        self.of(egraph, id).map(|b| &b.node)
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Report {
     pub classes: usize,
     /// Whether no rule had anything left to say; otherwise a limit ended the run.
     pub saturated: bool,
+    /// Whether the graph stays as it was, because some value has no form that keeps to its axes.
+    pub kept: bool,
     /// How often each rule found something new.
     pub fired: BTreeMap<String, usize>,
     pub cost_before: u64,
@@ -32,6 +34,7 @@ pub struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let end = if self.saturated { "saturated" } else { "ended by a limit" };
+        let end = if self.kept { "kept as it was" } else { end };
         writeln!(f, "{end} after {} iterations: {} nodes, {} classes", self.iterations, self.nodes, self.classes)?;
         writeln!(f, "cost {} before, {} after", self.cost_before, self.cost_after)?;
         self.fired.iter().try_for_each(|(rule, count)| writeln!(f, "{count:4} × {rule}"))
@@ -42,7 +45,9 @@ impl fmt::Display for Report {
 pub fn simplify(graph: &Graph) -> Result<(Graph, Report)> {
     let egraph = Egraph::new(Facts { inputs: graph.inputs.iter().map(|i| i.kind).collect() });
     let (class, runner) = saturate(graph, egraph);
-    let simple = rebuild(graph, &runner.egraph, |id| class[usize::from(id)])?;
+    let found = rebuild(graph, &runner.egraph, |id| class[usize::from(id)])?;
+    let kept = found.is_none();
+    let simple = found.unwrap_or_else(|| graph.clone());
     let mut fired = BTreeMap::new();
     for (rule, count) in runner.iterations.iter().flat_map(|i| &i.applied) {
         *fired.entry(rule.to_string()).or_insert(0) += count;
@@ -51,6 +56,7 @@ pub fn simplify(graph: &Graph) -> Result<(Graph, Report)> {
         iterations: runner.iterations.len(),
         nodes: runner.egraph.total_number_of_nodes(),
         classes: runner.egraph.number_of_classes(),
+        kept,
         saturated: matches!(runner.stop_reason, Some(StopReason::Saturated)),
         fired,
         cost_before: graph_cost(graph),
@@ -83,7 +89,8 @@ pub(super) fn saturate(graph: &Graph, mut egraph: Egraph) -> (Vec<Id>, Runner<No
     (class, runner)
 }
 
-fn rebuild(graph: &Graph, egraph: &Egraph, class_of: impl Fn(Id) -> Id) -> Result<Graph> {
+/// The graph of the cheapest forms; `None` where some value has none.
+fn rebuild(graph: &Graph, egraph: &Egraph, class_of: impl Fn(Id) -> Id) -> Result<Option<Graph>> {
     let extraction = Extraction::new(egraph);
     let mut builder = Builder::like(graph);
     let mut built: HashMap<Id, Id> = HashMap::new();
@@ -95,7 +102,7 @@ fn rebuild(graph: &Graph, egraph: &Egraph, class_of: impl Fn(Id) -> Id) -> Resul
                 stack.pop();
                 continue;
             }
-            let node = extraction.node(egraph, class)?;
+            let Some(node) = extraction.node(egraph, class) else { return Ok(None) };
             let args: Vec<Id> = node.args.iter().map(|&a| egraph.find(a)).collect();
             let missing: Vec<Id> = args.iter().copied().filter(|a| !built.contains_key(a)).collect();
             if missing.is_empty() {
@@ -109,5 +116,5 @@ fn rebuild(graph: &Graph, egraph: &Egraph, class_of: impl Fn(Id) -> Id) -> Resul
         }
         builder.output(&output.name, &output.axes, built[&root]);
     }
-    builder.finish()
+    builder.finish().map(Some)
 }

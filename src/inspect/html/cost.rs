@@ -69,6 +69,7 @@ fn simplifications(report: &Report) -> String {
     );
     for s in &report.simplifications {
         let end = if s.saturated { "no rule had more to say" } else { "ended by a limit" };
+        let end = if s.kept { "kept as it was" } else { end };
         let _ = writeln!(
             out,
             "<tr><th scope=\"row\">{}</th><td class=\"number\">{}</td><td class=\"number\">{}</td>\
