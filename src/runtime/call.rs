@@ -29,6 +29,8 @@ struct Program {
     /// The half of the last stage that is compiled, where it is not all of it.
     half: Option<Graph>,
     extents: Vec<usize>,
+    /// The length of the axis that is cut among threads, if one is.
+    rows: Option<usize>,
     /// See [`Nest::work`](crate::nest::Nest::work).
     work: usize,
 }
@@ -41,8 +43,9 @@ impl Compiled {
         half: Option<Graph>,
         extents: Vec<usize>,
     ) -> Self {
-        let work = kernel.nest.work();
-        Self(Arc::new(Program { kernel, signature, stages, half, extents, work }))
+        let (nest, work) = (&kernel.nest, kernel.nest.work());
+        let rows = nest.parallel_axis().map(|axis| nest.extents[axis.index()]);
+        Self(Arc::new(Program { kernel, signature, stages, half, extents, rows, work }))
     }
 
     /// The buffers it reads and writes.
@@ -79,8 +82,7 @@ impl Compiled {
 
     fn execute(&self, threads: usize, buffers: &[*mut u8]) -> Result<Status> {
         let kernel = &self.0.kernel;
-        let Some(axis) = kernel.nest.parallel_axis() else { return run_part(kernel, &Buffers(buffers), 0..0) };
-        let rows = kernel.nest.extents[axis.index()];
+        let Some(rows) = self.0.rows else { return run_part(kernel, &Buffers(buffers), 0..0) };
         let parts = threads.min(self.0.work / GRAIN).min(rows).max(1);
         run_parts(kernel, &Buffers(buffers), 0..rows, parts)
     }
