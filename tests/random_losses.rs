@@ -44,8 +44,8 @@ fn judge_seeds(seeds: std::ops::Range<u64>) {
     assert!(seen.values().all(|&n| n >= 20), "{seen:?}");
 }
 
-/// Every loss with rows of 1 to 33 elements, and of as many more, so that buffers that end at a forbidden page begin at every alignment that
-/// an element can have, and every remainder of lanes occurs.
+/// Every loss with rows of 1 to 33 elements, and of many more, so that buffers that end at a forbidden page begin at every
+/// alignment that an element can have, and every remainder of lanes occurs.
 #[test]
 fn every_alignment() {
     let mut cases = 0;

@@ -92,6 +92,11 @@ impl Graph {
         self.inputs.iter().position(|i| i.name == name).map(InputId::new)
     }
 
+    /// The axes of every buffer, inputs then outputs.
+    pub fn buffers(&self) -> impl Iterator<Item = &Vec<AxisId>> + Clone {
+        self.inputs.iter().map(|i| &i.axes).chain(self.outputs.iter().map(|o| &o.axes))
+    }
+
     /// The axis that an argument names, where it is a plain axis.
     pub fn as_axis(&self, id: Id) -> Option<AxisId> {
         match self.op(id) {

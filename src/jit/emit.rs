@@ -77,8 +77,8 @@ pub(super) struct Emitter<'a> {
     pub offsets: Vec<usize>,
     /// Where the scratch of native kernels begins, and the kernels.
     pub native_scratch: usize,
-    /// Where a tile of an input is widened.
-    pub widened: usize,
+    /// Where a tile of an input is put in the width of the arithmetic.
+    pub wide_tile: usize,
     pub natives: Natives,
     /// The axis of the open block, its first index and the one behind its last.
     pub block: Option<(AxisId, Value, Value)>,
@@ -140,7 +140,7 @@ impl<'a> Emitter<'a> {
             constants: Constants::default(),
             offsets: scratch.offsets,
             native_scratch: scratch.native,
-            widened: scratch.widened,
+            wide_tile: scratch.wide_tile,
             natives,
             block: None,
             status,

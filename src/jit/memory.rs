@@ -350,7 +350,7 @@ impl Emitter<'_> {
             return Ok(address);
         }
         let (input, _) = self.nest.graph.as_read(read).expect("checked");
-        let tile = self.b.ins().iadd_imm_s(self.scratch, self.widened as i64);
+        let tile = self.b.ins().iadd_imm_s(self.scratch, self.wide_tile as i64);
         let first = self.b.ins().iconst(types::I64, 0);
         self.counted(first, length, 1, |e, index| {
             let (from, to) = (e.b.ins().imul_imm_s(index, 4), e.b.ins().imul_imm_s(index, 8));

@@ -13,7 +13,7 @@ use cranelift_codegen::ir::{ConstantData, InstBuilder, MemFlagsData, Value, type
 pub(super) struct Scratch {
     pub offsets: Vec<usize>,
     /// A tile of an input whose floats are narrower than the arithmetic.
-    pub widened: usize,
+    pub wide_tile: usize,
     pub native: usize,
     pub size: usize,
 }
@@ -37,12 +37,12 @@ pub(super) fn scratch(nest: &Nest, binding: &Binding, native: usize) -> Result<S
         let bytes = elements.checked_mul(size).and_then(|b| b.checked_next_multiple_of(64)).ok_or_else(too_large)?;
         end = end.checked_add(bytes).filter(|&e| e < isize::MAX as usize).ok_or_else(too_large)?;
     }
-    let widened = end;
+    let wide_tile = end;
     if real != binding.real {
         end += TILE * real.size();
     }
     let size = end.checked_add(native).filter(|&e| e < isize::MAX as usize).ok_or_else(too_large)?;
-    Ok(Scratch { offsets, widened, native: end, size })
+    Ok(Scratch { offsets, wide_tile, native: end, size })
 }
 
 /// Whether a call takes its tile from a row whose number is data: it reads the whole tile, wherever it is told to.

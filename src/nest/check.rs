@@ -113,7 +113,7 @@ impl Checker<'_> {
     fn strides(&self) -> Checked {
         let Some(layout) = self.layout else { return Ok(()) };
         let (inputs, outputs) = (&self.nest.graph.inputs, &self.nest.graph.outputs);
-        let buffers = inputs.iter().map(|i| &i.axes).chain(outputs.iter().map(|o| &o.axes));
+        let buffers = self.nest.graph.buffers();
         let strides = layout.inputs.iter().chain(&layout.outputs);
         let counts = (layout.inputs.len(), layout.outputs.len()) == (inputs.len(), outputs.len());
         ensure(counts && buffers.clone().zip(strides.clone()).all(|(a, s)| a.len() == s.len()), || {

@@ -230,15 +230,10 @@ const SMALL: usize = 512;
 
 impl Nest {
     /// Whether a call costs more than the arithmetic, so that in f64 it costs the same, and every result is rounded once.
-    /// Values kept for later are in scratch then, which has room for f64.
     pub fn is_small(&self) -> bool {
-        is_small(&self.graph, &self.extents)
+        let count = |axes: &Vec<AxisId>| axes.iter().fold(1usize, |n, a| n.saturating_mul(self.extents[a.index()]));
+        self.graph.buffers().all(|axes| count(axes) <= SMALL)
     }
-}
-
-pub(super) fn is_small(graph: &Graph, extents: &[usize]) -> bool {
-    let buffers = graph.inputs.iter().map(|i| &i.axes).chain(graph.outputs.iter().map(|o| &o.axes));
-    buffers.into_iter().all(|axes| axes.iter().fold(1usize, |n, a| n.saturating_mul(extents[a.index()])) <= SMALL)
 }
 
 impl Nest {

@@ -64,7 +64,7 @@ impl Plan {
         let worth = terms >= WORTH && extents[first.depth.index()] > 1 && place(first.depth)? > rows.max(columns);
         let blocks = Blocks { axis: block, size, outside: AxisSet::EMPTY };
         let fits = worth && sums.contains(first) && order.first() == Some(&block);
-        fits.then(|| Self { order: order.to_vec(), blocks: Some(blocks), sums, fixed: BTreeSet::new() })
+        fits.then(|| Self { order: order.to_vec(), blocks: Some(blocks), sums, invariants: BTreeSet::new() })
     }
 
     pub(super) fn sum(&self, fold: Id) -> Option<&PairSum> {

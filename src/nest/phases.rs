@@ -97,7 +97,7 @@ pub fn tree(graph: &Graph, extents: &[usize], plan: &Plan) -> Result<Option<Vec<
         }
     }
     let weights = plan.sums.iter().filter_map(|sum| sum.weight);
-    let kept: BTreeSet<Id> = weights.chain(plan.fixed.iter().copied()).collect();
+    let kept: BTreeSet<Id> = weights.chain(plan.invariants.iter().copied()).collect();
     for value in kept {
         let (domain, needs) = (graph.ty(value).axes, folds[usize::from(value)].clone());
         sinks.push(SinkInfo { sink: Sink::Keep(value), domain, bound: None, needs });

@@ -149,12 +149,9 @@ impl<'g> Walk<'g> {
 
     /// A value that stays the same in later loops is made now; a weight is kept for all pairs of a block besides.
     fn keep_early(&mut self, value: Id) -> Result<(), Stop> {
-        if self.plan.fixed.contains(&value) {
-            self.require(value)?;
-            return Ok(());
-        }
-        let block = self.block.ok_or_else(|| Error::internal("nest", "pairs outside a block"))?;
-        if !self.kept.contains_key(&value) {
+        let is_weight = self.plan.sums.iter().any(|sum| sum.weight == Some(value));
+        if is_weight && !self.kept.contains_key(&value) {
+            let block = self.block.ok_or_else(|| Error::internal("nest", "pairs outside a block"))?;
             return Err(Stop::Keep(value, self.path[..=block].to_vec()));
         }
         self.require(value)?;
@@ -310,7 +307,8 @@ impl<'g> Walk<'g> {
         }
         let elsewhere = self.made.get(&value).cloned();
         if let Some(made) = elsewhere
-            && (is_result(op) || self.is_float(value) && (self.plan.fixed.contains(&value) || self.is_costly(value)))
+            && (is_result(op)
+                || self.is_float(value) && (self.plan.invariants.contains(&value) || self.is_costly(value)))
         {
             let shared = self.path.iter().zip(&made).take_while(|(a, b)| a == b).count();
             return Err(Stop::Keep(value, self.path[..shared].to_vec()));

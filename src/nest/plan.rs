@@ -17,8 +17,8 @@ pub struct Plan {
     pub blocks: Option<Blocks>,
     /// The sums over pairs that the kernel takes for a block.
     pub sums: Vec<PairSum>,
-    /// Values that vary along the lanes and stay the same in a loop around them: they are computed before that loop.
-    pub fixed: BTreeSet<Id>,
+    /// Values that vary along the lanes but not along a loop around them: they are computed before that loop.
+    pub invariants: BTreeSet<Id>,
 }
 
 /// One axis, by blocks.
@@ -52,31 +52,31 @@ impl Plan {
         let order = order(graph, extents, layout);
         let pairs = Self::of_pairs(graph, extents, layout, &order);
         let rows = Self::of_short_rows(graph, extents, &order);
-        let plain = Self { order, blocks: None, sums: vec![], fixed: BTreeSet::new() };
+        let plain = Self { order, blocks: None, sums: vec![], invariants: BTreeSet::new() };
         let plans = pairs.into_iter().chain(rows).chain([plain]);
-        plans.map(|plan| Self { fixed: plan.fixed_values(graph), ..plan }).collect()
+        plans.map(|plan| Self { invariants: plan.loop_invariants(graph), ..plan }).collect()
     }
 
     /// What a loop around the lanes would compute again in each of its turns. Where that loop is the outermost one, it is
     /// cut among threads, and nothing stands before it.
-    fn fixed_values(&self, graph: &Graph) -> BTreeSet<Id> {
+    fn loop_invariants(&self, graph: &Graph) -> BTreeSet<Id> {
         let outermost = match self.blocks {
             Some(blocks) if blocks.outside == AxisSet::EMPTY => Some(blocks.axis),
             _ => self.order.first().copied(),
         };
         let (Some(first), Some(&lanes)) = (outermost, self.order.last()) else { return BTreeSet::new() };
         let works = works(graph);
-        let mut fixed = BTreeSet::new();
+        let mut invariants = BTreeSet::new();
         for user in graph.ids().filter(|&id| graph.as_point(id).is_some()) {
             for &value in &graph.node(user).args {
                 let axes = graph.ty(value).axes;
                 let stays = axes.contains(lanes) && axes.contains(first) && axes != graph.ty(user).axes;
                 if stays && graph.ty(value).kind == Kind::Float && works[usize::from(value)] >= WORTH {
-                    fixed.insert(value);
+                    invariants.insert(value);
                 }
             }
         }
-        fixed
+        invariants
     }
 
     /// Blocks of the second axis from the inside, and lanes along it, where the innermost is short.
@@ -84,8 +84,7 @@ impl Plan {
         let [outside @ .., rows, inner] = order else { return None };
         let extent = |axis: &AxisId| extents[axis.index()];
         let whole = |axes: &[AxisId]| axes.contains(rows) && axes.contains(inner);
-        let buffers = graph.inputs.iter().map(|i| &i.axes).chain(graph.outputs.iter().map(|o| &o.axes));
-        let row = extent(inner) * buffers.filter(|axes| whole(axes)).count();
+        let row = extent(inner) * graph.buffers().filter(|axes| whole(axes)).count();
         // A sum over the rows would share one element of its slot among the lanes.
         let across = |id| {
             let along_rows = graph.as_fold(id).is_some_and(|(_, bound, _)| bound == *rows);
@@ -103,7 +102,7 @@ impl Plan {
             order: [outside, &[*inner, *rows]].concat(),
             blocks: Some(blocks),
             sums: vec![],
-            fixed: BTreeSet::new(),
+            invariants: BTreeSet::new(),
         })
     }
 }

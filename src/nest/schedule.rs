@@ -29,7 +29,8 @@ fn by_plan(graph: &Graph, extents: &[usize], layout: &Layout, plan: &Plan) -> Re
     let Some(tree) = phases::tree(graph, extents, plan)? else { return Ok(None) };
     let (slots, body) = place::place(graph, layout, plan, &tree)?;
     let bare = Nest { graph: graph.clone(), extents: extents.to_vec(), slots, body };
-    let all: Vec<usize> = (0..graph.outputs.len()).filter(|_| !bare.is_small()).collect();
+    // The arithmetic of a small problem may be wider than its outputs.
+    let all: Vec<usize> = if bare.is_small() { vec![] } else { (0..graph.outputs.len()).collect() };
     let nest = finish(&bare, layout, &all)?;
     if check_in_place(&nest, layout).is_ok() {
         return Ok(Some(nest));
