@@ -219,8 +219,10 @@ impl Tracer {
     fn spec(&self, name: &str) -> Result<&Spec> {
         self.ask(name);
         self.given.iter().find(|s| s.name == name).ok_or_else(|| {
-            let needed = self.state.borrow().asked.join(", ");
-            Error::MissingInput { input: name.to_string(), loss: self.name.clone(), needed }
+            // An optional input that is not there is not needed.
+            let needed = |asked: &&String| *asked == name || self.given.iter().any(|s| s.name == **asked);
+            let needed: Vec<String> = self.state.borrow().asked.iter().filter(needed).cloned().collect();
+            Error::MissingInput { input: name.to_string(), loss: self.name.clone(), needed: needed.join(", ") }
         })
     }
 
