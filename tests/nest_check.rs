@@ -9,7 +9,7 @@ mod support;
 use lossjit::ir::{AxisId, Id};
 use lossjit::jit::{Binding, compile};
 use lossjit::losses::*;
-use lossjit::nest::{Layout, Nest, Place, Source, Step, check_on};
+use lossjit::nest::{Layout, Nest, Place, Source, Step, check_on, split};
 use lossjit::oracle::graph::Buffer;
 use lossjit::oracle::nest::evaluate;
 use lossjit::runtime::pipeline;
@@ -67,6 +67,12 @@ fn subjects() -> Vec<(&'static str, Subject)> {
     });
     assert_eq!(nest.block().map(|(_, size)| size), Some(16));
     add("short rows", (nest, layout, inputs));
+    // The count of labels that are not ignored takes a round of its own, before the gradient.
+    let (nest, layout, inputs) =
+        subject(&SoftmaxCELoss::new().reduction(Reduction::MeanByWeight).ignore_label(2), sparse, &["pred"]);
+    add("parts", (split(&nest, &layout, 0).expect("it has sums over the batch"), layout, inputs));
+    let (nest, layout, inputs) = subject(&SigmoidBCELoss::new(), positive, &["pos_weight"]);
+    add("parts of a row", (split(&nest, &layout, 0).expect("it has a gradient along classes"), layout, inputs));
     subjects
 }
 
@@ -88,6 +94,7 @@ const DAMAGES: &[(&str, Damage)] = &[
         Step::Loop { body: inner, .. }
         | Step::Tile { body: inner, .. }
         | Step::Block { body: inner, .. }
+        | Step::Part { body: inner, .. }
         | Step::Lanes { body: inner } => {
             inner.into_iter().rev().for_each(|step| body.insert(at, step));
             Some(())
@@ -95,7 +102,7 @@ const DAMAGES: &[(&str, Damage)] = &[
         _ => None,
     }),
     ("a loop runs along another axis", |body, at, nest| match &mut body[at] {
-        Step::Loop { axis, .. } | Step::Tile { axis, .. } | Step::Block { axis, .. } => {
+        Step::Loop { axis, .. } | Step::Tile { axis, .. } | Step::Block { axis, .. } | Step::Part { axis, .. } => {
             *axis = AxisId::new((axis.index() + 1) % nest.extents.len());
             Some(())
         }
@@ -122,15 +129,29 @@ const DAMAGES: &[(&str, Damage)] = &[
         }
         _ => None,
     }),
-    ("a block is another", |body, at, _| match &mut body[at] {
-        Step::Block { size, .. } => {
+    ("a loop is in parts", |body, at, _| {
+        let step = body[at].clone();
+        let Step::Loop { axis, .. } = step else { return None };
+        body[at] = Step::Part { axis, size: 2, body: vec![step] };
+        Some(())
+    }),
+    ("a fold starts before its part", |body, at, _| match &mut body[at] {
+        Step::Part { body: inner, .. } if inner.len() > 1 => {
+            let start = inner.remove(0);
+            body.insert(at, start);
+            Some(())
+        }
+        _ => None,
+    }),
+    ("a block or part is another", |body, at, _| match &mut body[at] {
+        Step::Block { size, .. } | Step::Part { size, .. } => {
             *size *= 3;
             Some(())
         }
         _ => None,
     }),
-    ("a block has no end", |body, at, _| match &mut body[at] {
-        Step::Block { size, .. } => {
+    ("a block or part has no end", |body, at, _| match &mut body[at] {
+        Step::Block { size, .. } | Step::Part { size, .. } => {
             *size = 0;
             Some(())
         }
@@ -194,8 +215,11 @@ fn damaged(nest: &Nest) -> Vec<(&'static str, Nest)> {
         for (at, step) in body.iter().enumerate() {
             path.push(at);
             found.push(path.clone());
-            if let Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Block { body, .. } | Step::Lanes { body } =
-                step
+            if let Step::Loop { body, .. }
+            | Step::Tile { body, .. }
+            | Step::Block { body, .. }
+            | Step::Part { body, .. }
+            | Step::Lanes { body } = step
             {
                 bodies(body, path, found);
             }
@@ -206,9 +230,11 @@ fn damaged(nest: &Nest) -> Vec<(&'static str, Nest)> {
         match path {
             [] => body,
             [at, rest @ ..] => match &mut body[*at] {
-                Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Block { body, .. } | Step::Lanes { body } => {
-                    within(body, rest)
-                }
+                Step::Loop { body, .. }
+                | Step::Tile { body, .. }
+                | Step::Block { body, .. }
+                | Step::Part { body, .. }
+                | Step::Lanes { body } => within(body, rest),
                 _ => unreachable!("a path goes through bodies"),
             },
         }

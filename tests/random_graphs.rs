@@ -8,6 +8,7 @@ use lossjit::oracle::graph::{Buffer, evaluate};
 use lossjit::oracle::nest;
 use lossjit::simplify::simplify;
 use lossjit::{Dtype, Error};
+use ndarray::ArrayD;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use support::{Case, Machine, agree, case, smallest};
 
@@ -29,6 +30,8 @@ const JUDGES: &[Judge] = &[
     Judge { name: "nest and machine code in f64", check: machine_f64, seeds: 1000, least: 1000 },
     Judge { name: "nest and machine code in f32", check: machine_f32, seeds: 1000, least: 1000 },
     Judge { name: "nest and machine code of gradients", check: machine_of_gradients, seeds: 500, least: 300 },
+    Judge { name: "nests in parts", check: machine_in_parts, seeds: 1000, least: 300 },
+    Judge { name: "nests in parts of gradients", check: machine_of_gradients_in_parts, seeds: 500, least: 300 },
 ];
 
 #[test]
@@ -95,25 +98,58 @@ fn machine(case: &Case, real: Dtype, tolerance: f64) -> Verdict {
     let wanted = evaluate(&case.graph, &case.extents, &case.inputs).map_err(|e| e.to_string())?;
     for layout in 0..3 {
         let machine = Machine::new(case, real, layout).map_err(|e| e.to_string())?;
-        let text = machine.nest.to_string();
-        if real == Dtype::F64 {
-            let nest = nest::evaluate(&machine.nest, &case.inputs).map_err(|e| format!("{e}\n{text}"))?;
-            agree(&wanted, &nest, tolerance).map_err(|problem| format!("layout {layout}, nest: {problem}\n{text}"))?;
-        }
-        let found = machine.run(case)?;
-        agree(&wanted, &found, tolerance).map_err(|problem| format!("layout {layout}: {problem}\n{text}"))?;
+        judge(case, &wanted, machine, real == Dtype::F64, tolerance)?;
     }
     Ok(1)
 }
 
+/// The same of nests in parts, with their gradients. Those without a loop that can be so do not count.
+fn machine_in_parts(case: &Case) -> Verdict {
+    let wanted = evaluate(&case.graph, &case.extents, &case.inputs).map_err(|e| e.to_string())?;
+    let mut checked = 0;
+    for (layout, real, tolerance) in [(0, Dtype::F64, 1e-11), (1, Dtype::F64, 1e-11), (2, Dtype::F32, 2e-5)] {
+        let whole = Machine::new(case, real, layout).map_err(|e| e.to_string())?;
+        if let Some(machine) = whole.in_parts() {
+            judge(case, &wanted, machine, true, tolerance)?;
+            checked += 1;
+        }
+    }
+    Ok(checked)
+}
+
+/// The nest interpreter where it is asked for, and the machine code.
+fn judge(
+    case: &Case,
+    wanted: &[ArrayD<f64>],
+    machine: Machine,
+    interpreted: bool,
+    tolerance: f64,
+) -> Result<(), String> {
+    let text = machine.nest.to_string();
+    if interpreted {
+        let nest = nest::evaluate(&machine.nest, &case.inputs).map_err(|e| format!("{e}\n{text}"))?;
+        agree(wanted, &nest, tolerance).map_err(|problem| format!("nest: {problem}\n{text}"))?;
+    }
+    let found = machine.run(case)?;
+    agree(wanted, &found, tolerance).map_err(|problem| format!("{problem}\n{text}"))
+}
+
 /// The same for the simplified graph with its gradients.
 fn machine_of_gradients(case: &Case) -> Verdict {
+    of_gradients(case, |case| machine_f64(case).and_then(|_| machine_f32(case)))
+}
+
+fn machine_of_gradients_in_parts(case: &Case) -> Verdict {
+    of_gradients(case, machine_in_parts)
+}
+
+fn of_gradients(case: &Case, check: fn(&Case) -> Verdict) -> Verdict {
     let joint = grad::differentiable(&case.graph).and_then(|wrt| {
         let joint = grad::grad(&case.graph, &Wanted::value_and_grad(&wrt))?;
         simplify(&joint)
     });
     match joint {
-        Ok((graph, _)) => machine_f64(&Case { graph, ..case.clone() }),
+        Ok((graph, _)) => check(&Case { graph, ..case.clone() }),
         // A buffer read along other axes than its own: refused in so many words.
         Err(Error::Declaration { .. }) => Ok(0),
         Err(error) => Err(error.to_string()),

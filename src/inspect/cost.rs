@@ -146,15 +146,17 @@ impl Count<'_> {
                     self.body(body, iterations, depth + 1);
                     self.open.pop();
                 }
-                Step::Block { axis, size, body } => {
+                Step::Block { axis, size, body } | Step::Part { axis, size, body } => {
                     let extent = self.nest.extents[axis.index()];
+                    let is_part = matches!(step, Step::Part { .. });
                     let cost = LoopCost {
                         line,
                         depth,
                         axis: self.nest.graph.axis_name(*axis).to_string(),
                         extent,
-                        block: Some(*size),
-                        parallel: self.nest.parallel_axis() == Some(*axis),
+                        block: (!is_part).then_some(*size),
+                        part: is_part.then_some(*size),
+                        parallel: is_part || self.nest.parallel_axis() == Some(*axis),
                         iterations: times.saturating_mul(extent.div_ceil(*size) as u64),
                         ..LoopCost::default()
                     };
@@ -179,7 +181,12 @@ impl Count<'_> {
     fn step(&mut self, step: &Step, times: u64) {
         let graph = &self.nest.graph;
         match step {
-            Step::Loop { .. } | Step::Tile { .. } | Step::Block { .. } | Step::Lanes { .. } | Step::Start { .. } => {}
+            Step::Loop { .. }
+            | Step::Tile { .. }
+            | Step::Block { .. }
+            | Step::Part { .. }
+            | Step::Lanes { .. }
+            | Step::Start { .. } => {}
             Step::Let(value) => match graph.op(*value) {
                 Op::Read => self.read(*value, times),
                 Op::Point(point) => self.point(point, times),

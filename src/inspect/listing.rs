@@ -140,7 +140,7 @@ pub(super) fn first_step(nest: &Nest) -> usize {
 fn values(nest: &Nest, step: &Step) -> Vec<Id> {
     let graph = &nest.graph;
     match step {
-        Step::Loop { .. } | Step::Tile { .. } | Step::Block { .. } | Step::Lanes { .. } => vec![],
+        Step::Loop { .. } | Step::Tile { .. } | Step::Block { .. } | Step::Part { .. } | Step::Lanes { .. } => vec![],
         Step::Let(value) | Step::Keep { value, .. } | Step::Load { value, .. } => vec![*value],
         Step::Start { fold, .. } => vec![*fold],
         // The kernel computes the terms too: all that the fold takes, down to the reads.

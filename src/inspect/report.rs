@@ -323,6 +323,8 @@ pub struct LoopCost {
     pub tiled: bool,
     /// How many indices each of its iterations takes together, where it runs in blocks.
     pub block: Option<usize>,
+    /// The same where it runs in parts, which have sums of their own.
+    pub part: Option<usize>,
     /// Whether it is cut among threads.
     pub parallel: bool,
     /// Over a whole run.

@@ -195,9 +195,10 @@ fn meanings(formulas: &[&Formula], known: &mut Known) -> String {
 
 fn loops(cost: &Cost) -> String {
     let rows = cost.loops.iter().map(|l| {
-        let by = match l.block {
-            Some(size) => format!(" by block of {size}"),
-            None => if l.tiled { " by tile" } else { "" }.to_string(),
+        let by = match (l.block, l.part) {
+            (Some(size), _) => format!(" by block of {size}"),
+            (_, Some(size)) => format!(" by part of {size}"),
+            (None, None) => if l.tiled { " by tile" } else { "" }.to_string(),
         };
         let parallel = if l.parallel { ", parallel" } else { "" };
         let head = if l.axis.is_empty() { "once".to_string() } else { format!("for {}{by}{parallel}", l.axis) };

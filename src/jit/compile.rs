@@ -41,7 +41,7 @@ impl Form {
 
 /// Compiles a nest, once the checker has passed it.
 pub fn compile(nest: Nest, binding: Binding) -> Result<Kernel> {
-    let Built { mut module, id, mut context, scratch, constants } = build(&nest, &binding)?;
+    let Built { mut module, id, mut context, scratch, shared, constants } = build(&nest, &binding)?;
     let fail = |e: &dyn std::fmt::Display| Error::internal("jit", e.to_string());
     module.define_function(id, &mut context).map_err(|e| fail(&format!("{e:?}")))?;
     let size = context.compiled_code().map_or(0, |code| code.code_buffer().len());
@@ -56,6 +56,7 @@ pub fn compile(nest: Nest, binding: Binding) -> Result<Kernel> {
         nest,
         binding,
         scratch,
+        shared,
         entry,
         constants,
         #[cfg(feature = "gdb")]
@@ -70,6 +71,7 @@ pub(super) struct Built {
     pub id: FuncId,
     pub context: Context,
     pub scratch: usize,
+    pub shared: usize,
     pub constants: Box<[u64]>,
 }
 
@@ -85,7 +87,7 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     let native_scratch = native::scratch(nest, binding);
     let arithmetic = binding.arithmetic(nest);
     let scratch = scratch(nest, binding, native_scratch.unwrap_or(0))?;
-    let size = scratch.size;
+    let (size, shared) = (scratch.size, scratch.shared);
     let mut builder = JITBuilder::with_isa(target::host()?, default_libcall_names());
     let wanted = functions(nest, arithmetic);
     for &(math, form, real) in &wanted {
@@ -103,7 +105,7 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     let mut context = module.make_context();
     let pointer = AbiParam::new(types::I64);
     context.func.signature = module.make_signature();
-    context.func.signature.params = vec![pointer; 5];
+    context.func.signature.params = vec![pointer; 7];
     context.func.signature.returns = vec![AbiParam::new(types::I32)];
     let name = symbol(nest, binding);
     let id = module.declare_function(&name, Linkage::Export, &context.func.signature).map_err(fail)?;
@@ -137,7 +139,7 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     let mut emitter = Emitter::new(nest, binding, &mut context, &mut frontend, refs, natives, scratch);
     emitter.before_avx = before_avx;
     let constants = emitter.function(config)?.into_words();
-    Ok(Built { module, id, context, scratch: size, constants })
+    Ok(Built { module, id, context, scratch: size, shared, constants })
 }
 
 /// The name of a kernel: the loss, what is computed, and the dtype and extents of the first input, as in
@@ -205,7 +207,11 @@ fn functions(nest: &Nest, real: Dtype) -> Vec<TileFunction> {
     fn visit(nest: &Nest, real: Dtype, body: &[Step], found: &mut Vec<TileFunction>) {
         for step in body {
             let value = match step {
-                Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } | Step::Block { body, .. } => {
+                Step::Loop { body, .. }
+                | Step::Tile { body, .. }
+                | Step::Lanes { body }
+                | Step::Block { body, .. }
+                | Step::Part { body, .. } => {
                     visit(nest, real, body, found);
                     continue;
                 }

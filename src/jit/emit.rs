@@ -7,7 +7,7 @@ use super::Binding;
 use super::compile::TileFunction;
 use super::constants::Constants;
 use super::memory::Regions;
-use super::slots::Scratch;
+use super::slots::{Home, Scratch};
 use super::source::Numbers;
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Id, Op};
@@ -71,10 +71,12 @@ pub(super) struct Emitter<'a> {
     pub inputs: Vec<Value>,
     pub outputs: Vec<Value>,
     pub scratch: Value,
+    /// Memory of all threads of one run.
+    pub shared: Value,
     /// The address of the constants.
     pub table: Value,
     pub constants: Constants,
-    pub offsets: Vec<usize>,
+    pub homes: Vec<Home>,
     /// Where the scratch of native kernels begins, and the kernels.
     pub native_scratch: usize,
     /// Where a tile of an input is put in the width of the arithmetic.
@@ -82,10 +84,16 @@ pub(super) struct Emitter<'a> {
     pub natives: Natives,
     /// The axis of the open block, its first index and the one behind its last.
     pub block: Option<(AxisId, Value, Value)>,
+    /// The same of the open part; the round that runs, and how many have been emitted.
+    pub part: Option<(AxisId, Value, Value)>,
+    pub round: Value,
+    pub rounds: usize,
+    /// See [`Scratch::parts`].
+    pub parts: Vec<(usize, usize)>,
     pub status: Variable,
     /// Whether loads of lanes are kept out of other instructions: see `load_lanes`.
     pub before_avx: bool,
-    range: (Value, Value),
+    pub(super) range: (Value, Value),
     pub(super) at: HashMap<AxisId, Value>,
     pub env: HashMap<Id, Val>,
     pub(super) running: HashMap<Id, Running>,
@@ -138,11 +146,16 @@ impl<'a> Emitter<'a> {
             scratch: params[3],
             table: params[4],
             constants: Constants::default(),
-            offsets: scratch.offsets,
+            shared: params[5],
+            homes: scratch.homes,
             native_scratch: scratch.native,
             wide_tile: scratch.wide_tile,
             natives,
             block: None,
+            part: None,
+            round: params[6],
+            rounds: 0,
+            parts: scratch.parts,
             status,
             before_avx: false,
             range: (params[1], params[2]),
@@ -164,7 +177,7 @@ impl<'a> Emitter<'a> {
         Ok(self.constants)
     }
 
-    fn body(&mut self, body: &[Step]) -> Result<()> {
+    pub(super) fn body(&mut self, body: &[Step]) -> Result<()> {
         body.iter().try_for_each(|step| self.for_step(step, |e| e.step(step)))
     }
 
@@ -181,6 +194,7 @@ impl<'a> Emitter<'a> {
             }
             Step::Tile { axis, body } => self.tile(*axis, body),
             Step::Block { axis, size, body } => self.blocks(*axis, *size, body),
+            Step::Part { axis, size, body } => self.part(*axis, *size, body),
             Step::Pairs { fold, weight, into } => self.pairs(*fold, *weight, *into),
             Step::Let(id) => {
                 let node = self.nest.graph.node(*id).clone();
@@ -208,9 +222,8 @@ impl<'a> Emitter<'a> {
 
     /// The indices that a loop runs over: the whole axis, or the caller's part of it.
     fn bounds(&mut self, axis: AxisId) -> (Value, Value) {
-        if let Some((block, start, stop)) = self.block
-            && block == axis
-        {
+        let mut open = self.block.iter().chain(&self.part);
+        if let Some(&(_, start, stop)) = open.find(|(open, ..)| *open == axis) {
             return (start, stop);
         }
         if self.nest.parallel_axis() == Some(axis) {

@@ -5,9 +5,9 @@ use crate::nest::Nest;
 use cranelift_jit::JITModule;
 use std::sync::Mutex;
 
-/// Pointers to every buffer, inputs then outputs; the range of the parallel axis; scratch; constants. Returns [`Status`]
-/// bits.
-pub(super) type Entry = unsafe extern "C" fn(*const *mut u8, i64, i64, *mut u8, *const u64) -> u32;
+/// Pointers to every buffer, inputs then outputs; the range of the round; scratch; constants; shared memory; the round.
+/// Returns [`Status`] bits.
+pub(super) type Entry = unsafe extern "C" fn(*const *mut u8, i64, i64, *mut u8, *const u64, *mut u8, i64) -> u32;
 
 /// What a run found in the data.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -34,6 +34,8 @@ pub struct Kernel {
     pub binding: Binding,
     /// Bytes of scratch for one run; every thread needs its own.
     pub scratch: usize,
+    /// Bytes of memory that the threads of one run share.
+    pub shared: usize,
     pub(super) entry: Entry,
     pub(super) constants: Box<[u64]>,
     /// Before the code: gdb forgets it first.
@@ -43,19 +45,29 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Runs the kernel for the indices `range` of the nest's parallel axis; without one the range is not used.
+    /// Runs one of the nest's [rounds](Nest::rounds) for the indices `range` of those that threads share.
     ///
     /// # Safety
     /// `buffers` holds the address of the first element of every input and output of the nest's graph, in order. Each
     /// is valid for reads (outputs: writes) at every index within the nest's extents under the binding's strides and
     /// dtypes, for as long as the call lasts. No output overlaps another buffer, but for those that the binding's
-    /// layout has in place of an input, which are that input's memory. `scratch` is valid for `self.scratch` bytes, aligned to 64, and used by nobody else. `range` lies within the parallel axis.
-    pub unsafe fn run(&self, buffers: &[*mut u8], range: std::ops::Range<usize>, scratch: *mut u8) -> Status {
+    /// layout has in place of an input, which are that input's memory. `scratch` is valid for `self.scratch` bytes, aligned to 64, and used by nobody else.
+    /// `shared` is valid for `self.shared` bytes, aligned to 64, and used by this run's rounds only. `range` lies within the
+    /// round; no two ranges of a round overlap, and the rounds before it have been run for all of theirs.
+    pub unsafe fn run(
+        &self,
+        buffers: &[*mut u8],
+        round: usize,
+        range: std::ops::Range<usize>,
+        scratch: *mut u8,
+        shared: *mut u8,
+    ) -> Status {
         debug_assert_eq!(buffers.len(), self.nest.graph.inputs.len() + self.nest.graph.outputs.len());
         let (first, last) = (range.start as i64, range.end as i64);
         // SAFETY: the entry lives as long as `self.code`, and was made with this table of constants; the rest is the
         // caller's promise.
-        Status(unsafe { (self.entry)(buffers.as_ptr(), first, last, scratch, self.constants.as_ptr()) })
+        let constants = self.constants.as_ptr();
+        Status(unsafe { (self.entry)(buffers.as_ptr(), first, last, scratch, constants, shared, round as i64) })
     }
 
     /// Where the machine code begins: for tools that look at memory, such as debuggers and profilers.

@@ -18,6 +18,7 @@ mod memory;
 mod native;
 mod ops;
 mod pairs;
+mod parts;
 mod perf;
 mod slots;
 mod source;

@@ -18,7 +18,9 @@ pub(super) fn scratch(nest: &Nest, binding: &Binding) -> Option<usize> {
     fn visit(nest: &Nest, binding: &Binding, body: &[Step], most: &mut Option<usize>) {
         for step in body {
             match step {
-                Step::Loop { body, .. } | Step::Block { body, .. } => visit(nest, binding, body, most),
+                Step::Loop { body, .. } | Step::Block { body, .. } | Step::Part { body, .. } => {
+                    visit(nest, binding, body, most);
+                }
                 Step::Native { loss, grad } => {
                     let bytes = call(nest, binding, *loss, *grad).map_or(0, |ctc| ctc.scratch(grad.is_some()));
                     *most = Some(most.unwrap_or(0).max(bytes));

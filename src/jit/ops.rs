@@ -7,9 +7,11 @@ use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData, Type, Value, types};
 
 impl Emitter<'_> {
-    /// Emits a pointwise op: in lanes, or in f64 where it is computed for one element outside them.
+    /// Emits a pointwise op: in lanes, or in f64 where it is computed for one element outside them. Comparisons are of
+    /// what memory would hold: the largest of several values, which was kept, is equal to one of them.
     pub(super) fn point(&mut self, id: Id, point: Point, args: &[Id]) -> Result<Val> {
-        if self.lane_axis.is_some() || self.real == types::F64 {
+        let compares = matches!(point, Point::Lt | Point::Le | Point::Eq);
+        if self.lane_axis.is_some() || self.real == types::F64 || compares {
             return self.point_in_lanes(id, point, args);
         }
         let mut exact = vec![];

@@ -14,7 +14,7 @@ pub(super) const PAIRS: &str = "native.pairs";
 /// Whether a nest has such sums.
 pub(super) fn has_pairs(body: &[Step]) -> bool {
     body.iter().any(|step| match step {
-        Step::Block { body, .. } => has_pairs(body),
+        Step::Block { body, .. } | Step::Part { body, .. } => has_pairs(body),
         Step::Pairs { .. } => true,
         _ => false,
     })
@@ -137,7 +137,7 @@ impl Emitter<'_> {
                 (self.outputs[output], dims.zip(strides).collect())
             }
             Place::Row => {
-                let base = self.b.ins().iadd_imm_s(self.scratch, self.offsets[slot] as i64);
+                let base = self.slot_base(slot);
                 let mut step = 1i64;
                 let mut strides = vec![];
                 for &axis in dims.iter().rev() {

@@ -5,26 +5,40 @@ use super::emit::{Emitter, Val};
 use super::memory::{Index, Region};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Id, Kind, Op};
-use crate::nest::{Nest, Place, SlotId, Source, Step, TILE};
+use crate::nest::{Nest, Place, SlotId, Source, Step, TILE, part_sums};
 use cranelift_codegen::ir::{ConstantData, InstBuilder, MemFlagsData, Value, types};
+
+/// Where a slot lies.
+#[derive(Clone, Copy)]
+pub(super) struct Home {
+    /// In the memory that threads share, or in scratch.
+    pub shared: bool,
+    pub offset: usize,
+}
 
 /// Where scratch lies: what is read in place of elements outside their buffer, then each slot on cache lines of its own,
 /// then what native kernels need.
 pub(super) struct Scratch {
-    pub offsets: Vec<usize>,
+    pub homes: Vec<Home>,
     /// A tile of an input whose floats are narrower than the arithmetic.
     pub wide_tile: usize,
     pub native: usize,
     pub size: usize,
+    /// Where the sums of each step of parts lie in shared memory, and the bytes of one part's.
+    pub parts: Vec<(usize, usize)>,
+    /// Bytes of shared memory.
+    pub shared: usize,
 }
 
 pub(super) fn scratch(nest: &Nest, binding: &Binding, native: usize) -> Result<Scratch> {
     let real = binding.arithmetic(nest);
     let too_large = || Error::internal("jit", "scratch is larger than the address space");
     let mut end = if takes_rows_by_data(nest, &nest.body) { TILE * real.size() } else { 64 };
-    let mut offsets = vec![];
+    let mut shared_end = 0usize;
+    let (mut homes, shared) = (vec![], nest.shared_slots());
     for (index, slot) in nest.slots.iter().enumerate() {
-        offsets.push(end);
+        let end = if shared[index] { &mut shared_end } else { &mut end };
+        homes.push(Home { shared: shared[index], offset: *end });
         let elements = match slot.place {
             Place::Output(_) => 0,
             Place::Tile => TILE,
@@ -35,21 +49,36 @@ pub(super) fn scratch(nest: &Nest, binding: &Binding, native: usize) -> Result<S
         };
         let size = if slot.place == Place::Sums { 8 } else { real.size() };
         let bytes = elements.checked_mul(size).and_then(|b| b.checked_next_multiple_of(64)).ok_or_else(too_large)?;
-        end = end.checked_add(bytes).filter(|&e| e < isize::MAX as usize).ok_or_else(too_large)?;
+        *end = end.checked_add(bytes).filter(|&e| e < isize::MAX as usize).ok_or_else(too_large)?;
+    }
+    let mut parts = vec![];
+    for (axis, size, body) in nest.parts() {
+        let elements: usize = part_sums(body).map(|(_, slot)| slot.map_or(1, |slot| elements_of(nest, slot))).sum();
+        let bytes = elements.checked_mul(8).ok_or_else(too_large)?;
+        parts.push((shared_end, bytes));
+        let all = bytes.checked_mul(nest.count(axis, size)).and_then(|b| b.checked_next_multiple_of(64));
+        shared_end = all.and_then(|all| shared_end.checked_add(all)).ok_or_else(too_large)?;
     }
     let wide_tile = end;
     if real != binding.real {
         end += TILE * real.size();
     }
     let size = end.checked_add(native).filter(|&e| e < isize::MAX as usize).ok_or_else(too_large)?;
-    Ok(Scratch { offsets, wide_tile, native: end, size })
+    Ok(Scratch { homes, wide_tile, native: end, size, parts, shared: shared_end })
+}
+
+/// Elements of a slot along its axes.
+pub(super) fn elements_of(nest: &Nest, slot: SlotId) -> usize {
+    nest.slots[slot].axes.iter().fold(1, |n, &axis| n.saturating_mul(nest.slot_extent(slot, axis)))
 }
 
 /// Whether a call takes its tile from a row whose number is data: it reads the whole tile, wherever it is told to.
 fn takes_rows_by_data(nest: &Nest, body: &[Step]) -> bool {
     let plain = |&index: &Id| matches!(nest.graph.op(index), Op::Axis(_) | Op::Int(_));
     body.iter().any(|step| match step {
-        Step::Loop { body, .. } | Step::Block { body, .. } | Step::Tile { body, .. } => takes_rows_by_data(nest, body),
+        Step::Loop { body, .. } | Step::Block { body, .. } | Step::Part { body, .. } | Step::Tile { body, .. } => {
+            takes_rows_by_data(nest, body)
+        }
         Step::Call { from: Source::Read(read), .. } => {
             nest.graph.as_read(*read).is_some_and(|(_, indices)| !indices.iter().all(plain))
         }
@@ -65,7 +94,7 @@ impl Emitter<'_> {
         if let Place::Output(output) = place {
             return Ok((self.output_address(output)?, Region::Output(output)));
         }
-        let base = self.b.ins().iadd_imm_s(self.scratch, self.offsets[slot] as i64);
+        let base = self.slot_base(slot);
         let size = if place == Place::Sums { 8 } else { i64::from(self.real.bytes()) };
         let terms = match place {
             Place::Tile => {
@@ -75,6 +104,13 @@ impl Emitter<'_> {
             _ => self.row_major(slot, &axes, size)?,
         };
         Ok((self.address(base, &terms), Region::Scratch))
+    }
+
+    /// The address of a slot's first element.
+    pub(super) fn slot_base(&mut self, slot: SlotId) -> Value {
+        let Home { shared, offset } = self.homes[slot];
+        let base = if shared { self.shared } else { self.scratch };
+        self.b.ins().iadd_imm_s(base, offset as i64)
     }
 
     /// The terms of a row-major array's address; axes without an open loop count as 0.

@@ -7,6 +7,7 @@
 //! the buffer itself and reports those that were outside.
 
 mod blocks;
+mod parts;
 
 use super::{Layout, Nest, Place, SlotId, Source, Step};
 use crate::error::{Error, Result};
@@ -45,6 +46,7 @@ fn verify(nest: &Nest, layout: Option<&Layout>) -> Result<()> {
         .shapes()
         .and_then(|()| checker.strides())
         .and_then(|()| checker.body(&nest.body))
+        .and_then(|()| ensure(!nest.is_written_by_all(), || "every thread writes to an output".into()))
         .map_err(|problem| Error::internal("nest", problem))?;
     match nest.graph.outputs.iter().enumerate().find(|(i, _)| !checker.stored.contains(i)) {
         Some((_, output)) => Err(Error::internal("nest", format!("output {} is never stored", output.name))),
@@ -140,6 +142,7 @@ impl Checker<'_> {
         match step {
             Step::Loop { axis, body } => self.inside(*axis, None, body),
             Step::Block { axis, size, body } => self.blocks(*axis, *size, body),
+            Step::Part { axis, size, body } => self.part(*axis, *size, body),
             Step::Pairs { fold, weight, into } => self.pairs(*fold, *weight, *into),
             Step::Tile { axis, body } => {
                 let fits = |s: &Step| matches!(s, Step::Lanes { .. } | Step::Call { .. });
@@ -158,6 +161,7 @@ impl Checker<'_> {
                             | Step::Start { .. }
                             | Step::Native { .. }
                             | Step::Block { .. }
+                            | Step::Part { .. }
                             | Step::Pairs { .. }
                     )
                 };

@@ -57,6 +57,11 @@ fn precedes(nest: &Nest, read: &Access, write: &Access) -> Result<(), String> {
     if shared.is_empty() && nest.parallel_axis().is_some() && !(read.loops.is_empty() && write.loops.is_empty()) {
         return Err("a read outside the loop that is cut among threads".into());
     }
+    // Every round begins at the top.
+    let in_rounds = nest.parts().next().is_some();
+    if in_rounds && read.loops.first().is_none_or(|(at, _)| !nest.is_part(*at)) {
+        return Err("a read outside the parts that threads share".into());
+    }
     // A call reads each part of its tile before it writes it.
     let same_call = read.at == write.at && read.index == write.index;
     if read.at < write.at || same_call {
@@ -85,7 +90,9 @@ impl<'n> Accesses<'n> {
         for step in body {
             self.steps += 1;
             match step {
-                Step::Loop { axis, body } | Step::Block { axis, body, .. } => self.inside(*axis, body, None)?,
+                Step::Loop { axis, body } | Step::Block { axis, body, .. } | Step::Part { axis, body, .. } => {
+                    self.inside(*axis, body, None)?;
+                }
                 Step::Tile { axis, body } => self.inside(*axis, body, Some(*axis))?,
                 Step::Lanes { body } => self.inside(tiled.ok_or("lanes outside a tile")?, body, None)?,
                 Step::Pairs { fold, .. } => {
@@ -160,6 +167,7 @@ fn writes(nest: &Nest, step: &Step, output: usize) -> bool {
         Step::Native { grad, .. } => *grad == Some(output),
         Step::Loop { .. }
         | Step::Block { .. }
+        | Step::Part { .. }
         | Step::Tile { .. }
         | Step::Lanes { .. }
         | Step::Let(_)
@@ -202,11 +210,13 @@ fn move_reads(nest: &Nest, body: &mut Vec<Step>, output: usize, input: InputId) 
     body.extend(rest);
 }
 
-fn writes_within(nest: &Nest, step: &Step, output: usize) -> bool {
+pub(super) fn writes_within(nest: &Nest, step: &Step, output: usize) -> bool {
     match step {
-        Step::Loop { body, .. } | Step::Block { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } => {
-            body.iter().any(|step| writes_within(nest, step, output))
-        }
+        Step::Loop { body, .. }
+        | Step::Block { body, .. }
+        | Step::Part { body, .. }
+        | Step::Tile { body, .. }
+        | Step::Lanes { body } => body.iter().any(|step| writes_within(nest, step, output)),
         step => writes(nest, step, output),
     }
 }

@@ -7,6 +7,7 @@ mod in_place;
 mod native;
 mod pairs;
 mod parse;
+mod parts;
 mod phases;
 mod place;
 mod plan;
@@ -19,6 +20,8 @@ pub use expand::expand;
 pub use in_place::check_in_place;
 pub use pairs::{PairSum, Term, pair_sum};
 pub use parse::parse;
+pub use parts::split;
+pub(crate) use parts::sums as part_sums;
 pub use schedule::schedule;
 
 use crate::ir::{AxisId, Graph, Id};
@@ -72,6 +75,13 @@ pub enum Step {
     },
     /// The body for every block of so many indices of the axis; loops over the axis inside run over the block.
     Block {
+        axis: AxisId,
+        size: usize,
+        body: Vec<Step>,
+    },
+    /// A loop over the axis for every part of so many of its indices; threads may share the parts. The folds that start in
+    /// the body start with every part, and their totals are taken together in the order of the parts. It stands in no loop.
+    Part {
         axis: AxisId,
         size: usize,
         body: Vec<Step>,
@@ -191,6 +201,9 @@ impl Nest {
     /// The axis whose loop may be cut among threads: the last loop of the outermost level, where no fold runs along it and
     /// nothing beside it writes to an output. What is beside it every thread does for itself: little, and along other axes.
     pub fn parallel_axis(&self) -> Option<AxisId> {
+        if self.parts().next().is_some() {
+            return None;
+        }
         let place = self.body.iter().rposition(|step| opened(step).is_some())?;
         let (axis, body) = opened(&self.body[place])?;
         let beside = || self.body.iter().enumerate().filter(|(at, _)| *at != place).map(|(_, step)| step);
@@ -217,7 +230,10 @@ impl Nest {
 /// The axis and the body of a loop.
 fn opened(step: &Step) -> Option<(AxisId, &[Step])> {
     match step {
-        Step::Loop { axis, body } | Step::Tile { axis, body } | Step::Block { axis, body, .. } => Some((*axis, body)),
+        Step::Loop { axis, body }
+        | Step::Tile { axis, body }
+        | Step::Block { axis, body, .. }
+        | Step::Part { axis, body, .. } => Some((*axis, body)),
         _ => None,
     }
 }
@@ -248,7 +264,7 @@ impl Nest {
             Step::Loop { axis, body } | Step::Tile { axis, body } => {
                 self.work_of(body, times.saturating_mul(self.extents[axis.index()]))
             }
-            Step::Lanes { body } | Step::Block { body, .. } => self.work_of(body, times),
+            Step::Lanes { body } | Step::Block { body, .. } | Step::Part { body, .. } => self.work_of(body, times),
             Step::Pairs { fold, .. } => times.saturating_mul(self.pairs_work(*fold)),
             Step::Call { .. } => times.saturating_mul(CALL_WORK),
             Step::Let(id) if self.graph.as_point(*id).is_some_and(|(p, _)| p.is_math()) => {
@@ -270,6 +286,7 @@ impl Nest {
                 if let Step::Loop { body, .. }
                 | Step::Tile { body, .. }
                 | Step::Block { body, .. }
+                | Step::Part { body, .. }
                 | Step::Lanes { body } = step
                 {
                     visit(body, depth + 1, found);
@@ -304,7 +321,7 @@ impl Nest {
         fn find(body: &[Step]) -> Option<(AxisId, usize)> {
             body.iter().find_map(|step| match step {
                 Step::Block { axis, size, .. } => Some((*axis, *size)),
-                Step::Loop { body, .. } => find(body),
+                Step::Loop { body, .. } | Step::Part { body, .. } => find(body),
                 _ => None,
             })
         }
@@ -334,9 +351,11 @@ const CALL_WORK: usize = 8;
 
 fn folds_along(graph: &Graph, axis: AxisId, body: &[Step]) -> bool {
     body.iter().any(|step| match step {
-        Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } | Step::Block { body, .. } => {
-            folds_along(graph, axis, body)
-        }
+        Step::Loop { body, .. }
+        | Step::Tile { body, .. }
+        | Step::Lanes { body }
+        | Step::Block { body, .. }
+        | Step::Part { body, .. } => folds_along(graph, axis, body),
         Step::Fold { fold, .. } | Step::Pairs { fold, .. } | Step::Call { sum: Some(fold), .. } => {
             graph.as_fold(*fold).is_some_and(|(_, bound, _)| bound == axis)
         }

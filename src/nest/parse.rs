@@ -133,9 +133,12 @@ impl Reader<'_> {
         }
         if let Some(head) = text.strip_prefix("for ") {
             let head = head.strip_suffix(", parallel").unwrap_or(head);
+            let sized = |size: &str| size.parse().map_err(|_| format!("`{size}` is no size"));
             if let Some((head, size)) = head.split_once(" by block of ") {
-                let size = size.parse().map_err(|_| format!("`{size}` is no size"))?;
-                return Ok(Step::Block { axis: axis(graph, head)?, size, body: self.inside(depth)? });
+                return Ok(Step::Block { axis: axis(graph, head)?, size: sized(size)?, body: self.inside(depth)? });
+            }
+            if let Some((head, size)) = head.split_once(" by part of ") {
+                return Ok(Step::Part { axis: axis(graph, head)?, size: sized(size)?, body: self.inside(depth)? });
             }
             let tiled = head.strip_suffix(" by tile");
             let axis = axis(graph, tiled.unwrap_or(head))?;

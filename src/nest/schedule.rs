@@ -2,7 +2,7 @@
 
 use super::in_place::{check_in_place, read_first};
 use super::plan::Plan;
-use super::{Layout, Nest, Place, Step, check_on, phases, place};
+use super::{Layout, Nest, Place, Step, check_on, parts, phases, place};
 use crate::error::{Error, Result};
 use crate::ir::{AxisSet, Graph, Id, Op};
 
@@ -32,14 +32,15 @@ fn by_plan(graph: &Graph, extents: &[usize], layout: &Layout, plan: &Plan) -> Re
     // The arithmetic of a small problem may be wider than its outputs.
     let all: Vec<usize> = if bare.is_small() { vec![] } else { (0..graph.outputs.len()).collect() };
     let nest = finish(&bare, layout, &all)?;
+    let in_parts = |nest: Nest| parts::split(&nest, layout, parts::WORTH).unwrap_or(nest);
     if check_in_place(&nest, layout).is_ok() {
-        return Ok(Some(nest));
+        return Ok(Some(in_parts(nest)));
     }
     // What is kept in the place of an input may be in the way of its reads; a row of scratch never is.
     let own: Vec<usize> = all.into_iter().filter(|o| layout.in_place.iter().all(|(shared, _)| shared != o)).collect();
     let nest = finish(&bare, layout, &own)?;
     check_in_place(&nest, layout)?;
-    Ok(Some(nest))
+    Ok(Some(in_parts(nest)))
 }
 
 /// The nest with values kept in the buffers of these outputs where they fit.

@@ -65,6 +65,10 @@ impl Text<'_> {
                 writeln!(f, "for {} by block of {size}{parallel}", graph.axis_name(*axis))?;
                 self.body(f, body, depth + 1)
             }
+            Step::Part { axis, size, body } => {
+                writeln!(f, "for {} by part of {size}, parallel", graph.axis_name(*axis))?;
+                self.body(f, body, depth + 1)
+            }
             Step::Pairs { fold, weight, into } => {
                 let adds = graph.as_fold(*fold).map(|(_, axis, _)| axis) == self.nest.block().map(|(axis, _)| axis);
                 let operator = if adds { "+=" } else { "=" };

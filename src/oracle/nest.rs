@@ -8,6 +8,7 @@
 mod native;
 mod number;
 mod pairs;
+mod parts;
 
 use super::graph::Buffer;
 use crate::error::{Error, Result};
@@ -45,6 +46,8 @@ struct Machine<'n> {
     tile: usize,
     /// The axis of the open block, and its indices.
     block: Option<(AxisId, Range<usize>)>,
+    /// The same of the open part.
+    part: Option<(AxisId, Range<usize>)>,
     scopes: Vec<HashMap<Id, Number>>,
     /// Folds whose loop has not ended: their total, or the slot that has it.
     running: HashMap<Id, Total>,
@@ -78,6 +81,7 @@ impl<'n> Machine<'n> {
             at,
             tile: 0,
             block: None,
+            part: None,
             scopes: vec![HashMap::new()],
             running: HashMap::new(),
             slots,
@@ -107,6 +111,7 @@ impl<'n> Machine<'n> {
             Step::Loop { axis, body } => self.run_loop(*axis, body),
             Step::Tile { axis, body } => self.run_tiles(*axis, body),
             Step::Block { axis, size, body } => self.run_blocks(*axis, *size, body),
+            Step::Part { axis, size, body } => self.run_parts(*axis, *size, body),
             Step::Pairs { fold, weight, into } => self.pairs(*fold, *weight, *into),
             Step::Lanes { .. } | Step::Call { .. } => Err("lanes outside a tile".into()),
             Step::Native { loss, grad } => self.native(*loss, *grad),

@@ -3,7 +3,7 @@
 
 use super::bind::{Signature, find};
 use super::pipeline::Stages;
-use super::scratch::with_scratch;
+use super::scratch::{with_scratch, with_shared};
 use super::view::{Inputs, View, ViewMut, no_memory};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Graph, Kind};
@@ -29,8 +29,8 @@ struct Program {
     /// The half of the last stage that is compiled, where it is not all of it.
     half: Option<Graph>,
     extents: Vec<usize>,
-    /// The length of the axis that is cut among threads, if one is.
-    rows: Option<usize>,
+    /// See [`Nest::rounds`](crate::nest::Nest::rounds).
+    rounds: Box<[usize]>,
     /// See [`Nest::work`](crate::nest::Nest::work).
     work: usize,
 }
@@ -44,8 +44,8 @@ impl Compiled {
         extents: Vec<usize>,
     ) -> Self {
         let (nest, work) = (&kernel.nest, kernel.nest.work());
-        let rows = nest.parallel_axis().map(|axis| nest.extents[axis.index()]);
-        Self(Arc::new(Program { kernel, signature, stages, half, extents, rows, work }))
+        let rounds = nest.rounds().into();
+        Self(Arc::new(Program { kernel, signature, stages, half, extents, rounds, work }))
     }
 
     /// The buffers it reads and writes.
@@ -81,10 +81,19 @@ impl Compiled {
     }
 
     fn execute(&self, threads: usize, buffers: &[*mut u8]) -> Result<Status> {
-        let kernel = &self.0.kernel;
-        let Some(rows) = self.0.rows else { return run_part(kernel, &Buffers(buffers), 0..0) };
-        let parts = threads.min(self.0.work / GRAIN).min(rows).max(1);
-        run_parts(kernel, &Buffers(buffers), 0..rows, parts)
+        let program = &*self.0;
+        let threads = threads.min(program.work / GRAIN);
+        if let [length] = program.rounds[..] {
+            let call = Call { program, buffers, round: 0, shared: std::ptr::null_mut() };
+            return call.share(0..length, threads.min(length));
+        }
+        let rounds = with_shared(program.kernel.shared, |shared| {
+            program.rounds.iter().enumerate().try_fold(Status::default(), |status, (round, &length)| {
+                let call = Call { program, buffers, round, shared };
+                Ok(status.union(call.share(0..length, threads.min(length))?))
+            })
+        });
+        rounds.ok_or_else(|| program.no_memory(program.kernel.shared))?
     }
 
     /// Words what was wrong with the data that a run stumbled over, by the interpreter.
@@ -96,35 +105,48 @@ impl Compiled {
     }
 }
 
-/// The addresses of the buffers, for the threads of one call.
-struct Buffers<'a>(&'a [*mut u8]);
-
-// SAFETY: the parts of one call write different rows, and read what nobody writes.
-unsafe impl Sync for Buffers<'_> {}
-
-/// Cuts the range in halves until there is one part for each thread.
-fn run_parts(kernel: &Kernel, buffers: &Buffers, range: Range<usize>, parts: usize) -> Result<Status> {
-    if parts <= 1 {
-        return run_part(kernel, buffers, range);
+impl Program {
+    fn no_memory(&self, bytes: usize) -> Error {
+        let problem = format!("needs {bytes} bytes of scratch for each thread, more memory than there is");
+        Error::Declaration { loss: self.kernel.nest.graph.name.clone(), problem }
     }
-    let left = parts / 2;
-    let middle = range.start + range.len() * left / parts;
-    let (a, b) = rayon::join(
-        || run_parts(kernel, buffers, range.start..middle, left),
-        || run_parts(kernel, buffers, middle..range.end, parts - left),
-    );
-    Ok(a?.union(b?))
 }
 
-fn run_part(kernel: &Kernel, buffers: &Buffers, range: Range<usize>) -> Result<Status> {
-    // SAFETY: `run_on` has compared every buffer's dtype, shape and strides with those that the kernel was compiled
-    // for; views are borrows of memory that holds all their elements, outputs exclusively. The scratch is this
-    // thread's own, and the ranges of the parts do not overlap.
-    let status = with_scratch(kernel.scratch, |scratch| unsafe { kernel.run(buffers.0, range, scratch) });
-    status.ok_or_else(|| {
-        let problem = format!("needs {} bytes of scratch for each thread, more memory than there is", kernel.scratch);
-        Error::Declaration { loss: kernel.nest.graph.name.clone(), problem }
-    })
+/// One round of a call, for its threads.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    program: &'a Program,
+    buffers: &'a [*mut u8],
+    round: usize,
+    shared: *mut u8,
+}
+
+// SAFETY: the threads of one round write different rows and different sums, and read what nobody writes.
+unsafe impl Sync for Call<'_> {}
+
+impl Call<'_> {
+    /// Cuts the range in halves until there is one for each thread.
+    fn share(&self, range: Range<usize>, threads: usize) -> Result<Status> {
+        if threads <= 1 {
+            return self.run(range);
+        }
+        let left = threads / 2;
+        let middle = range.start + range.len() * left / threads;
+        let (a, b) =
+            rayon::join(|| self.share(range.start..middle, left), || self.share(middle..range.end, threads - left));
+        Ok(a?.union(b?))
+    }
+
+    fn run(&self, range: Range<usize>) -> Result<Status> {
+        let (kernel, buffers, round, shared) = (&self.program.kernel, self.buffers, self.round, self.shared);
+        // SAFETY: `run_on` has compared every buffer's dtype, shape and strides with those that the kernel was compiled
+        // for; views are borrows of memory that holds all their elements, outputs exclusively. The scratch is this
+        // thread's own, the shared memory this call's; ranges do not overlap, and a round begins when the one before it
+        // has ended.
+        let status =
+            with_scratch(kernel.scratch, |scratch| unsafe { kernel.run(buffers, round, range, scratch, shared) });
+        status.ok_or_else(|| self.program.no_memory(kernel.scratch))
+    }
 }
 
 /// More elements than this are not evaluated by the interpreter.

@@ -1,7 +1,8 @@
-//! Scratch for kernels: one buffer per thread, grown to what the largest kernel needed. Up to 64 MiB of it are kept for
-//! the next call.
+//! Memory for kernels: scratch of a thread, and what the threads of one call share. Each thread has a buffer for either,
+//! grown to what the largest kernel needed, of which up to 64 MiB are kept for the next call.
 
 use std::cell::RefCell;
+use std::thread::LocalKey;
 
 /// A cache line.
 #[derive(Clone, Copy)]
@@ -10,6 +11,7 @@ struct Line(#[allow(dead_code)] [u8; 64]);
 
 thread_local! {
     static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(vec![]) };
+    static SHARED: RefCell<Vec<Line>> = const { RefCell::new(vec![]) };
 }
 
 /// Lines that a thread keeps between calls: 64 MiB.
@@ -17,18 +19,31 @@ const KEPT: usize = 1 << 20;
 
 /// Runs `with` on this thread's scratch of at least so many bytes, aligned to 64; `None` where there is no memory for it.
 pub(super) fn with_scratch<R>(bytes: usize, with: impl FnOnce(*mut u8) -> R) -> Option<R> {
-    SCRATCH.with_borrow_mut(|lines| {
-        let count = bytes.div_ceil(64).max(1);
-        if lines.len() < count {
-            lines.try_reserve_exact(count - lines.len()).ok()?;
-            lines.resize(count, Line([0; 64]));
-        }
-        let result = with(lines.as_mut_ptr().cast());
-        if lines.len() > KEPT {
-            *lines = vec![];
-        }
-        Some(result)
-    })
+    with_lines(&SCRATCH, bytes, with)
+}
+
+/// The same with the memory that this thread has for the threads of its calls. While it waits for them it may do a part of
+/// another call, which then finds none and makes its own.
+pub(super) fn with_shared<R>(bytes: usize, with: impl FnOnce(*mut u8) -> R) -> Option<R> {
+    with_lines(&SHARED, bytes, with)
+}
+
+fn with_lines<R>(
+    key: &'static LocalKey<RefCell<Vec<Line>>>,
+    bytes: usize,
+    with: impl FnOnce(*mut u8) -> R,
+) -> Option<R> {
+    let mut lines = key.take();
+    let count = bytes.div_ceil(64).max(1);
+    if lines.len() < count {
+        lines.try_reserve_exact(count - lines.len()).ok()?;
+        lines.resize(count, Line([0; 64]));
+    }
+    let result = with(lines.as_mut_ptr().cast());
+    if lines.len() <= KEPT {
+        key.set(lines);
+    }
+    Some(result)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::guard::{Flush, Guarded, running};
 use lossjit::Dtype;
 use lossjit::ir::{AxisId, Kind};
 use lossjit::jit::{Binding, Kernel, Status, compile};
-use lossjit::nest::{Layout, Nest, expand, schedule};
+use lossjit::nest::{Layout, Nest, expand, schedule, split};
 use lossjit::oracle::graph::Buffer;
 use ndarray::{ArrayD, IxDyn};
 
@@ -51,6 +51,12 @@ impl Machine {
         Ok(Self { nest, binding })
     }
 
+    /// The same in parts, where it has loops that can be.
+    pub fn in_parts(self) -> Option<Self> {
+        let nest = split(&self.nest, &self.binding.layout, 0)?;
+        Some(Self { nest, ..self })
+    }
+
     /// The outputs, from memory in which nothing else was written.
     pub fn run(self, case: &Case) -> Result<Vec<ArrayD<f64>>, String> {
         self.run_on(case).map(|(_, outputs)| outputs)
@@ -88,11 +94,13 @@ impl Machine {
     }
 }
 
-/// Runs a kernel on all its rows, with scratch that ends where a forbidden page begins.
+/// Runs a kernel on all its rows, with scratch and shared memory that end where a forbidden page begins.
 pub fn run_guarded(kernel: &Kernel, memory: &mut [Guarded]) -> Status {
     let mut scratch = Guarded::new(Dtype::U8, &[kernel.scratch.next_multiple_of(64)], &[1], Flush::End);
     let pointers: Vec<*mut u8> = memory.iter_mut().map(Guarded::start).collect();
-    let rows = kernel.nest.parallel_axis().map_or(0, |a| kernel.nest.extents[a.index()]);
-    // SAFETY: the buffers are what the kernel was compiled for, and the scratch is what it asks for.
-    unsafe { kernel.run(&pointers, 0..rows, scratch.start()) }
+    let mut shared = Guarded::new(Dtype::U8, &[kernel.shared.next_multiple_of(64)], &[1], Flush::End);
+    kernel.nest.rounds().into_iter().enumerate().fold(Status::default(), |status, (round, length)| {
+        // SAFETY: the buffers are what the kernel was compiled for, and the scratch is what it asks for.
+        status.union(unsafe { kernel.run(&pointers, round, 0..length, scratch.start(), shared.start()) })
+    })
 }

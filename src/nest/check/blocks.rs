@@ -54,6 +54,7 @@ impl Checker<'_> {
         whole(into, fold)?;
         self.rows_along_memory(&sum, into)?;
         let lasts = !graph.ty(fold).axes.contains(block);
+        ensure(!lasts || self.nest.parts().next().is_none(), || "a sum over the pairs of all parts".into())?;
         ensure(!self.nest.slots[into].block || !lasts, || "a sum of all blocks in one".into())?;
         match &mut self.block {
             Some((_, sums)) if lasts => sums.push(into),

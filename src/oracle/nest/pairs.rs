@@ -26,12 +26,10 @@ impl Machine<'_> {
         self.close(axis)
     }
 
-    /// The indices that a loop over an axis has: those of the open block, or all.
+    /// The indices that a loop over an axis has: those of the open block or part, or all.
     pub(super) fn range(&self, axis: AxisId) -> Range<usize> {
-        match &self.block {
-            Some((block, range)) if *block == axis => range.clone(),
-            _ => 0..self.nest.extents[axis.index()],
-        }
+        let mut open = self.block.iter().chain(&self.part);
+        open.find(|(open, _)| *open == axis).map_or(0..self.nest.extents[axis.index()], |(_, range)| range.clone())
     }
 
     /// Where a block slot's element at the open loops' indices lies.
