@@ -8,8 +8,8 @@ use lossjit::losses::SDMLLoss;
 use lossjit::nest::{Layout, Step, expand, schedule};
 use lossjit::oracle::graph::{Buffer, evaluate};
 use lossjit::oracle::nest;
-use lossjit::{Dtype, Expr, HybridBlock, Loss, Result, Spec, Tracer};
-use ndarray::{ArrayD, IxDyn};
+use lossjit::{Dtype, Expr, HybridBlock, Loss, Result, Spec, Tracer, inputs};
+use ndarray::{Array2, ArrayD, IxDyn, s};
 use support::{Case, Machine, agree};
 
 /// How many other rows are alike: the logarithm of the sum over all of the exponential of scaled products.
@@ -67,5 +67,25 @@ fn blocks_of_rows_agree_with_both_interpreters() {
     for (seed, (rows, depth)) in [(64, 16), (65, 17), (130, 3), (67, 100), (33, 129)].into_iter().enumerate() {
         judge(SDMLLoss::new(), ["x1", "x2"], rows, depth, seed as u64).unwrap();
         judge(Crowding, ["x", "y"], rows, depth, seed as u64).unwrap();
+    }
+}
+
+/// Rows of a wider array step further through memory than those of the other, so the blocks are of the other's.
+#[test]
+fn either_side_may_lie_in_a_wider_array() {
+    let values = |seed: u64, columns: usize| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        Array2::from_shape_fn((40, columns), |_| random.f64())
+    };
+    let (a, b) = (values(1, 18), values(2, 18));
+    let (wide_a, wide_b) = (a.slice(s![.., ..16]), b.slice(s![.., ..16]));
+    let (own_a, own_b) = (wide_a.to_owned(), wide_b.to_owned());
+    let block = HybridBlock::new(SDMLLoss::new()).hybridize();
+    let wanted = block.value_and_grad::<f64>(&inputs! { x1: &own_a, x2: &own_b }, &["x1", "x2"]).unwrap();
+    for inputs in [inputs! { x1: &own_a, x2: &wide_b }, inputs! { x1: &wide_a, x2: &own_b }] {
+        let found = block.value_and_grad::<f64>(&inputs, &["x1", "x2"]).unwrap();
+        let close = |a: &ArrayD<f64>, b: &ArrayD<f64>| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
+        assert!(close(&found.value, &wanted.value));
+        assert!(found.grads.iter().zip(&wanted.grads).all(|((_, a), (_, b))| close(a, b)));
     }
 }

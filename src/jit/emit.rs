@@ -221,7 +221,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// The indices that a loop runs over: the whole axis, or the caller's part of it.
-    fn bounds(&mut self, axis: AxisId) -> (Value, Value) {
+    pub(super) fn bounds(&mut self, axis: AxisId) -> (Value, Value) {
         let mut open = self.block.iter().chain(&self.part);
         if let Some(&(_, start, stop)) = open.find(|(open, ..)| *open == axis) {
             return (start, stop);

@@ -2,7 +2,7 @@
 
 use super::emit::{Emitter, Running};
 use crate::error::Result;
-use crate::ir::{Fold, Id, Kind};
+use crate::ir::{AxisId, Fold, Id, Kind};
 use crate::nest::SlotId;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
@@ -62,13 +62,19 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// Sets every element of the part of a slot that the open loops fix.
+    /// Sets every element of the part of a slot that the open loops and the open block fix.
     fn fill(&mut self, slot: SlotId, neutral: f64, sum: bool) -> Result<()> {
-        let axes = &self.nest.slots[slot].axes;
-        let open = axes.iter().filter(|a| !self.is_open(**a)).map(|&a| self.nest.slot_extent(slot, a) as i64);
-        let count = open.product::<i64>();
+        let value = |e: &mut Self| if sum { e.f64_const(neutral) } else { e.float_const(neutral, false) };
+        let axes: Vec<AxisId> = self.nest.slots[slot].axes.iter().copied().filter(|a| !self.is_open(*a)).collect();
+        let found = &self.nest.slots[slot];
+        // Of a slot that outlives the block, the other blocks' elements stay.
+        if !found.block && self.block.is_some_and(|(axis, ..)| axes.contains(&axis)) {
+            let value = value(self);
+            return self.fill_each(slot, &axes, value);
+        }
+        let count = axes.iter().map(|&a| self.nest.slot_extent(slot, a) as i64).product::<i64>();
         let (address, region) = self.slot_address(slot)?;
-        let value = if sum { self.f64_const(neutral) } else { self.float_const(neutral, false) };
+        let value = value(self);
         let ty = self.b.func.dfg.value_type(value);
         let lanes = 16 / i64::from(ty.bytes());
         let wide = self.b.ins().splat(ty.by(lanes as u32).expect("a vector type"), value);
@@ -85,6 +91,23 @@ impl Emitter<'_> {
                 })?;
             }
         }
+        Ok(())
+    }
+
+    /// Sets a slot's elements one by one, along axes that have no loop yet.
+    fn fill_each(&mut self, slot: SlotId, axes: &[AxisId], value: Value) -> Result<()> {
+        let Some((&axis, inner)) = axes.split_first() else {
+            let (address, region) = self.slot_address(slot)?;
+            let flags = self.regions.flags(region);
+            self.b.ins().store(flags, value, address, 0);
+            return Ok(());
+        };
+        let (first, last) = self.bounds(axis);
+        self.counted(first, last, 1, |e, index| {
+            e.at.insert(axis, index);
+            e.fill_each(slot, inner, value)
+        })?;
+        self.at.remove(&axis);
         Ok(())
     }
 

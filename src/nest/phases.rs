@@ -6,6 +6,7 @@
 
 use super::Layout;
 use super::native::{native_sink, natives};
+use super::pairs::PairSum;
 use super::plan::{Blocks, Plan};
 use crate::error::Result;
 use crate::ir::{AxisId, AxisSet, Graph, Id, Native, Op};
@@ -158,7 +159,9 @@ fn results_under(graph: &Graph) -> Vec<BTreeSet<Id>> {
 fn is_in_one_block(plan: &Plan, block: AxisId, sinks: &[SinkInfo]) -> bool {
     let phases = phases(block, sinks);
     let pass = |id: Id| sinks.iter().zip(&phases).find(|(s, _)| s.sink.gives() == Some(id)).map(|(_, phase)| *phase);
-    let lasts = |id: Id| !plan.sums.iter().any(|s| s.fold == id && s.rows == block || s.weight == Some(id));
+    // A sum along rows has a number for each pair, of which a block has its own only.
+    let of_block = |sum: &PairSum| sum.weight.is_none() || sum.rows == block;
+    let lasts = |id: Id| !plan.sums.iter().any(|s| s.fold == id && of_block(s) || s.weight == Some(id));
     sinks.iter().zip(&phases).all(|(sink, phase)| sink.needs.iter().all(|&id| lasts(id) || pass(id) == Some(*phase)))
 }
 

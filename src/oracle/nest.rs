@@ -230,7 +230,7 @@ impl<'n> Machine<'n> {
         self.running.insert(fold, total).map_or(Ok(()), |_| Err(format!("fold %{fold} starts twice")))
     }
 
-    /// Fills the elements of a slot at the open loops' indices; `place` is where those of the outer axes begin.
+    /// Fills the elements of a slot at the indices of the open loops and the open block; `place` is where those of the outer axes begin.
     fn fill(&mut self, slot: SlotId, axes: &[AxisId], place: usize, value: f64) -> Done {
         let Some((axis, inner)) = axes.split_first() else {
             let element = self.slots[slot].get_mut(place).ok_or("an element outside its slot")?;
@@ -241,6 +241,8 @@ impl<'n> Machine<'n> {
         let first = if self.nest.slots[slot].block { self.range(*axis).start } else { 0 };
         let range = match self.at[axis.index()] {
             Some(index) => index - first..index - first + 1,
+            // Of a slot that outlives the block, the other blocks' elements stay.
+            None if !self.nest.slots[slot].block => self.range(*axis),
             None => 0..size,
         };
         range.into_iter().try_for_each(|index| self.fill(slot, inner, place * size + index, value))

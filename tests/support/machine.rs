@@ -6,7 +6,7 @@ use super::guard::{Flush, Guarded, running};
 use lossjit::Dtype;
 use lossjit::ir::{AxisId, Kind};
 use lossjit::jit::{Binding, Kernel, Status, compile};
-use lossjit::nest::{Layout, Nest, expand, schedule, split};
+use lossjit::nest::{Layout, Nest, Step, expand, schedule, split};
 use lossjit::oracle::graph::Buffer;
 use ndarray::{ArrayD, IxDyn};
 
@@ -28,6 +28,17 @@ pub fn strides(random: &mut fastrand::Rng, shape: &[usize]) -> Vec<isize> {
     strides
 }
 
+/// Blocks of three, so that few rows have several and the last is not whole.
+fn smaller_blocks(body: &mut [Step]) {
+    for step in body {
+        if let Step::Block { size, .. } = step {
+            *size = (*size).min(3);
+        } else if let Step::Loop { body, .. } = step {
+            smaller_blocks(body);
+        }
+    }
+}
+
 /// A case with its buffers laid out, scheduled for that layout.
 pub struct Machine {
     pub nest: Nest,
@@ -47,7 +58,10 @@ impl Machine {
             _ => Dtype::I64,
         });
         let binding = Binding { real, widen: seed % 2 == 1, inputs: dtypes.collect(), layout: layout.clone() };
-        let nest = schedule(&expand(&case.graph, &case.extents)?, &case.extents, &layout)?;
+        let mut nest = schedule(&expand(&case.graph, &case.extents)?, &case.extents, &layout)?;
+        if seed % 3 == 1 {
+            smaller_blocks(&mut nest.body);
+        }
         Ok(Self { nest, binding })
     }
 

@@ -142,8 +142,12 @@ fn tolerances(
     exact: &[Vec<f64>],
 ) -> Result<Vec<Vec<f64>>, String> {
     let largest = |values: &[f64]| values.iter().filter(|x| x.is_finite()).fold(0.0f64, |m, x| m.max(x.abs()));
-    // Where everything cancels, what is left are the roundings of numbers of about 1.
-    let scale = |values: &[f64]| Some(largest(values)).filter(|&m| m > 1e-12).unwrap_or(1.0);
+    // Where everything cancels, what is left are the roundings of numbers of the inputs' size; for a weight that a mean
+    // is divided by, over that weight.
+    let weights = inputs.iter().filter(|given| given.name == "sample_weight").flat_map(|given| &given.values);
+    let least = weights.map(|w| w.abs()).filter(|&w| w > 0.0).fold(1.0, f64::min);
+    let size = inputs.iter().map(|given| largest(&given.values)).fold(1.0, f64::max) / least;
+    let scale = |values: &[f64]| Some(largest(values)).filter(|&m| m > 1e-12).unwrap_or(size);
     if case.real == Dtype::F64 {
         return Ok(exact.iter().map(|e| vec![1e-11 * scale(e); e.len()]).collect());
     }
