@@ -200,7 +200,7 @@ impl Count<'_> {
                 let what = self.folds(*fold);
                 self.tally().does(what);
             }
-            Step::Call { value, from, into, sum } => {
+            Step::Call { value, from, into, sum, columns } => {
                 match from {
                     Source::Read(read) => self.read(*read, times),
                     Source::Slot { slot, .. } => self.load(*slot, times),
@@ -215,9 +215,13 @@ impl Count<'_> {
                 if let Some(slot) = into {
                     self.keep(*slot, times);
                 }
-                if let Some(sum) = sum {
+                if let Some(c) = columns {
+                    self.load(c.less_slot, times);
+                    (self.tally().kept, self.tally().loaded) = (self.tally().kept + times, self.tally().loaded + times);
+                }
+                if let Some(sum) = sum.or(columns.map(|c| c.fold)) {
                     self.tally().flops += times;
-                    let what = self.folds(*sum);
+                    let what = self.folds(sum);
                     self.tally().does(what);
                 }
             }

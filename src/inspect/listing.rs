@@ -154,10 +154,11 @@ fn values(nest: &Nest, step: &Step) -> Vec<Id> {
             values
         }
         Step::Fold { fold, .. } => vec![*fold, graph.node(*fold).args[1]],
-        Step::Call { value, from, sum, .. } => {
+        Step::Call { value, from, sum, columns, .. } => {
             let mut values = vec![*value, graph.node(*value).args[0], from.value()];
             values.dedup();
             values.extend(sum);
+            values.extend(columns.iter().flat_map(|c| [c.less, c.fold]));
             values
         }
         Step::Store { output } => vec![graph.outputs[*output].value],

@@ -4,7 +4,7 @@ use super::compile::{Form, math_of};
 use super::emit::Emitter;
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Id, Point};
-use crate::nest::{Place, SlotId, Source};
+use crate::nest::{Columns, Place, SlotId, Source};
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 impl Emitter<'_> {
@@ -18,6 +18,7 @@ impl Emitter<'_> {
         from: Source,
         into: Option<SlotId>,
         sum: Option<Id>,
+        columns: Option<Columns>,
     ) -> Result<()> {
         let (point, args) = self.nest.graph.as_point(value).expect("checked");
         let arg = args[0];
@@ -35,8 +36,19 @@ impl Emitter<'_> {
             Some(slot) => self.slot_address(slot)?.0,
             None => x,
         };
+        let columns = match columns {
+            Some(c) => Some((self.slot_address(c.less_slot)?.0, self.slot_address(c.sums)?.0)),
+            None => None,
+        };
         self.lane_axis = None;
         self.tile_index = None;
+        let math = math_of(point).expect("checked");
+        if let Some((less, sums)) = columns {
+            let form = if into.is_some() { Form::MapColumns } else { Form::Columns };
+            let function = self.functions[&(math, form, self.dtype())];
+            self.b.ins().call(function, &[x, less, y, sums, length]);
+            return Ok(());
+        }
         let in_f64 = matches!(from, Source::Slot { slot, .. } if self.nest.slots[slot].place == Place::Sums);
         let (scale, shift, dtype) = if in_f64 {
             (self.f64_const(1.0), self.f64_const(-0.0), Dtype::F64)
@@ -49,7 +61,6 @@ impl Emitter<'_> {
             (Some(_), Some(_)) => Form::MapSum,
             (Some(_), None) => Form::Map,
         };
-        let math = math_of(point).expect("checked");
         let function = self.functions[&(math, form, dtype)];
         let call = self.b.ins().call(function, &[x, y, length, scale, shift]);
         if let Some(fold) = sum {

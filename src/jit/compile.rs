@@ -21,12 +21,14 @@ use std::collections::BTreeMap;
 /// A function of `vmath`, in one of its forms, for one dtype.
 pub(super) type TileFunction = (Math, Form, Dtype);
 
-/// Which of the three tile functions.
+/// Which of the tile functions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Form {
     Map,
     MapSum,
     Sum,
+    MapColumns,
+    Columns,
 }
 
 impl Form {
@@ -35,6 +37,8 @@ impl Form {
             Form::Map => "map",
             Form::MapSum => "map_sum",
             Form::Sum => "sum",
+            Form::MapColumns => "map_columns",
+            Form::Columns => "columns",
         }
     }
 }
@@ -113,8 +117,13 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     for &(math, form, dtype) in &wanted {
         let real = if dtype == Dtype::F32 { types::F32 } else { types::F64 };
         let mut signature = module.make_signature();
-        signature.params = [types::I64, types::I64, types::I64, real, real].map(AbiParam::new).to_vec();
-        signature.returns = vec![AbiParam::new(types::F64)];
+        match form {
+            Form::Map | Form::MapSum | Form::Sum => {
+                signature.params = [types::I64, types::I64, types::I64, real, real].map(AbiParam::new).to_vec();
+                signature.returns = vec![AbiParam::new(types::F64)];
+            }
+            Form::MapColumns | Form::Columns => signature.params = vec![pointer; 5],
+        }
         let name = math_symbol(math, form, dtype);
         let function = module.declare_function(&name, Linkage::Import, &signature).map_err(fail)?;
         refs.insert((math, form, dtype), module.declare_func_in_func(function, &mut context.func));
@@ -182,6 +191,8 @@ fn address(math: Math, form: Form, real: Dtype) -> Result<*const u8> {
                 Form::Map => entry.map as *const u8,
                 Form::MapSum => entry.map_sum as *const u8,
                 Form::Sum => entry.sum as *const u8,
+                Form::MapColumns => entry.map_columns as *const u8,
+                Form::Columns => entry.columns as *const u8,
             }
         }};
     }
@@ -223,6 +234,8 @@ fn functions(nest: &Nest, real: Dtype) -> Vec<TileFunction> {
                 Step::Call { into: Some(slot), .. } if nest.slots[*slot].place == Place::Sums => {
                     (Form::Map, Dtype::F64)
                 }
+                Step::Call { into: None, columns: Some(_), .. } => (Form::Columns, real),
+                Step::Call { columns: Some(_), .. } => (Form::MapColumns, real),
                 Step::Call { into: None, .. } => (Form::Sum, real),
                 Step::Call { sum: Some(_), .. } => (Form::MapSum, real),
                 Step::Call { .. } => (Form::Map, real),

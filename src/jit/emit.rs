@@ -286,7 +286,9 @@ impl<'a> Emitter<'a> {
             body.iter().try_for_each(|step| {
                 e.for_step(step, |e| match step {
                     Step::Lanes { body } => e.lane_loops(axis, start, length, body),
-                    Step::Call { value, from, into, sum } => e.call(axis, start, length, *value, *from, *into, *sum),
+                    Step::Call { value, from, into, sum, columns } => {
+                        e.call(axis, start, length, *value, *from, *into, *sum, *columns)
+                    }
                     _ => Err(Error::internal("jit", "a tile holds more than lanes and calls")),
                 })
             })

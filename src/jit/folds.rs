@@ -74,22 +74,30 @@ impl Emitter<'_> {
         }
         let count = axes.iter().map(|&a| self.nest.slot_extent(slot, a) as i64).product::<i64>();
         let (address, region) = self.slot_address(slot)?;
-        let value = value(self);
-        let ty = self.b.func.dfg.value_type(value);
-        let lanes = 16 / i64::from(ty.bytes());
-        let wide = self.b.ins().splat(ty.by(lanes as u32).expect("a vector type"), value);
-        let bytes = count * i64::from(ty.bytes());
-        let whole = bytes & !15;
-        for (value, first, last, step) in [(wide, 0, whole, 16), (value, whole, bytes, i64::from(ty.bytes()))] {
+        // Words by their bits: a vector would be kept on the stack across calls, and go through it for every store.
+        let (width, bits) = match (sum, self.real) {
+            (false, types::F32) => (4, u64::from((neutral as f32).to_bits()) * 0x1_0000_0001),
+            _ => (8, neutral.to_bits()),
+        };
+        let bytes = count * width;
+        for (first, last, step, words) in [(0, bytes & !31, 32, 4), (bytes & !31, bytes & !7, 8, 1)] {
             if first < last {
                 let (first, last) = (self.b.ins().iconst(types::I64, first), self.b.ins().iconst(types::I64, last));
                 self.counted(first, last, step, |e, offset| {
                     let at = e.b.ins().iadd(address, offset);
                     let flags = e.regions.flags(region);
-                    e.b.ins().store(flags, value, at, 0);
+                    for word in 0..words {
+                        let bits = e.b.ins().iconst(types::I64, bits as i64);
+                        e.b.ins().store(flags, bits, at, 8 * word);
+                    }
                     Ok(())
                 })?;
             }
+        }
+        if bytes % 8 != 0 {
+            let flags = self.regions.flags(region);
+            let bits = self.b.ins().iconst(types::I32, i64::from(bits as u32));
+            self.b.ins().store(flags, bits, address, (bytes - 4) as i32);
         }
         Ok(())
     }

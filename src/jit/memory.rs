@@ -189,13 +189,39 @@ impl Emitter<'_> {
                 lanes.push(self.read_one(input, kind, address, lane * (reach / self.lanes as i32)));
             }
         } else {
+            let held = self.held_within(input, &indices)?;
             for lane in 0..self.lanes {
-                let at = self.indices(&indices, lane)?;
+                let mut at = self.indices(&indices, lane)?;
+                if let Some((place, held)) = held {
+                    let one = self.b.ins().extractlane(held, lane as u8);
+                    let value = self.b.ins().uextend(types::I64, one);
+                    at[place] = Index { value, computed: false, along_lanes: true };
+                }
                 let address = self.input_address(input, &at);
                 lanes.push(self.read_one(input, kind, address, 0));
             }
         }
         Ok(Val::lanes(self.gather(&lanes)))
+    }
+
+    /// The one index of a read that is computed from data, for all lanes at once and with 0 in place of what is outside
+    /// its axis, which is noted; with its place among the indices. `None` where there is no such index.
+    fn held_within(&mut self, input: InputId, indices: &[Id]) -> Result<Option<(usize, Value)>> {
+        let is_data = |&index: &Id| !matches!(self.nest.graph.op(index), Op::Axis(_) | Op::Int(_));
+        let mut computed = (0..indices.len()).filter(|&place| is_data(&indices[place]));
+        let (Some(place), None) = (computed.next(), computed.next()) else { return Ok(None) };
+        let extent = self.nest.extents[self.nest.graph.input(input).axes[place].index()];
+        let found = self.get(indices[place])?;
+        if !found.wide || self.int != types::I32 || extent == 0 {
+            return Ok(None);
+        }
+        let extent = self.b.ins().iconst(types::I32, extent as i64);
+        let extents = self.splat(extent);
+        let within = self.b.ins().icmp(IntCC::UnsignedLessThan, found.value, extents);
+        let all = self.b.ins().vall_true(within);
+        let outside = self.b.ins().bxor_imm_s(all, 1);
+        self.note(outside, Status::OUTSIDE);
+        Ok(Some((place, self.b.ins().band(found.value, within))))
     }
 
     /// The type of a lane, where an input's elements are what lanes hold.

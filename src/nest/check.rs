@@ -9,7 +9,7 @@
 mod blocks;
 mod parts;
 
-use super::{Layout, Nest, Place, SlotId, Source, Step};
+use super::{Columns, Layout, Nest, Place, SlotId, Source, Step};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, AxisSet, Fold, Id, Kind, Native, Op, Point, Work};
 use std::collections::{HashMap, HashSet};
@@ -214,7 +214,7 @@ impl Checker<'_> {
                 }
                 self.available(value)
             }
-            Step::Call { value, from, into, sum } => self.call(*value, *from, *into, *sum),
+            Step::Call { value, from, into, sum, columns } => self.call(*value, *from, *into, *sum, *columns),
             Step::Keep { value, slot } => {
                 self.available(*value)?;
                 self.slot_of(*slot, *value)?;
@@ -445,7 +445,37 @@ impl Checker<'_> {
         }
     }
 
-    fn call(&mut self, value: Id, from: Source, into: Option<SlotId>, sum: Option<Id>) -> Checked {
+    /// A call of the difference of two tiles, whose lanes have sums of their own.
+    fn columns(&mut self, value: Id, source: Id, columns: Columns, axis: AxisId) -> Checked {
+        let graph = &self.nest.graph;
+        let Columns { less, less_slot, fold, sums } = columns;
+        let argument = graph.as_point(graph.node(value).args[0]);
+        ensure(matches!(argument, Some((Point::Sub, &[a, b])) if a == source && b == less), || {
+            "a call of something else than a difference".into()
+        })?;
+        self.slot_of(less_slot, less)?;
+        self.in_lanes(less_slot, axis)?;
+        self.indexable(less_slot)?;
+        ensure(self.scopes.iter().any(|s| s.filled.contains(&less_slot)), || "a call of an empty slot".into())?;
+        let found = graph.as_fold(fold);
+        let own = matches!(found, Some((Fold::Sum, bound, body)) if body == value && bound != axis && self.bound().contains(bound));
+        ensure(own && self.running.get(&fold) == Some(&Some(sums)), || format!("fold %{fold} has not started"))?;
+        self.in_lanes(sums, axis)?;
+        self.indexable(sums)?;
+        let place = |slot: SlotId| self.nest.slots[slot].place;
+        ensure(place(sums) == Place::Sums && place(less_slot) != Place::Sums, || {
+            format!("fold %{fold} is in the wrong place")
+        })
+    }
+
+    fn call(
+        &mut self,
+        value: Id,
+        from: Source,
+        into: Option<SlotId>,
+        sum: Option<Id>,
+        columns: Option<Columns>,
+    ) -> Checked {
         let graph = &self.nest.graph;
         let Some((axis, false)) = self.lanes else { return Err("a call outside a tile".into()) };
         let (point, args) = graph.as_point(value).filter(|(p, _)| p.is_math()).ok_or("a call of no function")?;
@@ -465,7 +495,10 @@ impl Checker<'_> {
                 self.lanes = Some((axis, false));
             }
         }
-        if args[0] != source {
+        if let Some(columns) = columns {
+            self.columns(value, source, columns, axis)?;
+            ensure(sum.is_none(), || "a call with two sums".into())?;
+        } else if args[0] != source {
             let (outer, operands) = graph.as_point(args[0]).ok_or("a call of something not affine")?;
             ensure(matches!(outer, Point::Neg | Point::Add | Point::Sub | Point::Mul), || {
                 format!("{} is not affine", outer.name())

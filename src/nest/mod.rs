@@ -108,6 +108,7 @@ pub enum Step {
         from: Source,
         into: Option<SlotId>,
         sum: Option<Id>,
+        columns: Option<Columns>,
     },
     /// Computes a value from its arguments, which are at hand.
     Let(Id),
@@ -139,6 +140,15 @@ pub enum Step {
         loss: Option<Id>,
         grad: Option<usize>,
     },
+}
+
+/// A call whose lanes have sums of their own: `value` = f(`from` − `less`), added to the element of a sum at its lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Columns {
+    pub less: Id,
+    pub less_slot: SlotId,
+    pub fold: Id,
+    pub sums: SlotId,
 }
 
 /// Where a call takes its tile from; unit-stride memory either way.
@@ -356,7 +366,10 @@ fn folds_along(graph: &Graph, axis: AxisId, body: &[Step]) -> bool {
         | Step::Lanes { body }
         | Step::Block { body, .. }
         | Step::Part { body, .. } => folds_along(graph, axis, body),
-        Step::Fold { fold, .. } | Step::Pairs { fold, .. } | Step::Call { sum: Some(fold), .. } => {
+        Step::Fold { fold, .. }
+        | Step::Pairs { fold, .. }
+        | Step::Call { sum: Some(fold), .. }
+        | Step::Call { columns: Some(Columns { fold, .. }), .. } => {
             graph.as_fold(*fold).is_some_and(|(_, bound, _)| bound == axis)
         }
         _ => false,

@@ -3,9 +3,9 @@
 //! What a line says beside the step itself (equations, axes, which loop is parallel) is known from the graph; the parsed
 //! nest is printed again, and a line that says anything else is refused.
 
-use super::{Nest, Place, Slot, SlotId, Source, Step, check};
+use super::{Columns, Nest, Place, Slot, SlotId, Source, Step, check};
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, Graph, Id, parse as parse_graph};
+use crate::ir::{AxisId, Graph, Id, Point, parse as parse_graph};
 
 type Parsed<T> = std::result::Result<T, String>;
 
@@ -192,28 +192,55 @@ impl Reader<'_> {
         (0..self.nest.slots.len()).find(is).ok_or_else(|| format!("`{text}` is no slot of that value"))
     }
 
-    /// `%3 = exp %2 with %2 = sub %0 %1, %0 = read pred @n @c, into grad.pred, %4 += %3`
+    /// `%3 = exp %2 with %2 = sub %0 %1, %0 = read pred @n @c, into grad.pred, %4 += %3`, or with columns
+    /// `%3 = exp %2 with %2 = sub %0 %1, %0 = load row0[c n], %1 = load row1[n], into row2[c n], %4 += %3, in sums3[n]`
     fn call(&self, text: &str) -> Parsed<Step> {
         let (left, rest) = text.split_once(" with ").ok_or("expected ` with`")?;
         let defined = |part: &str| node(self.values, part.split_once(" =").ok_or("expected ` =`")?.0);
         let value = defined(left)?;
-        let (mut from, mut into, mut sum) = (None, None, None);
+        let (mut from, mut less, mut into, mut sum, mut sums) = (None, None, None, None, None);
         for part in rest.split(", ") {
             if let Some(place) = part.strip_prefix("into ") {
                 into = Some(self.slot(value, place)?);
             } else if let Some((fold, _)) = part.split_once(" += ") {
                 sum = Some(node(self.values, fold)?);
+            } else if let (Some(place), Some(fold)) = (part.strip_prefix("in "), sum) {
+                sums = Some(self.slot(fold, place)?);
             } else {
                 let source = defined(part)?;
                 let place = part.split_once(" = load ").map(|(_, place)| place);
-                from = Some(match place {
-                    Some(place) => Source::Slot { value: source, slot: self.slot(source, place)? },
-                    None => Source::Read(source),
-                });
+                match place {
+                    Some(place) if from.is_some() && self.is_less(value, source) => {
+                        less = Some((source, self.slot(source, place)?));
+                    }
+                    Some(place) => from = Some(Source::Slot { value: source, slot: self.slot(source, place)? }),
+                    None if from.is_none() || self.nest.graph.as_read(source).is_some() => {
+                        from = Some(Source::Read(source));
+                    }
+                    None => {}
+                }
             }
         }
+        let columns = match (less, sum, sums) {
+            (Some((less, less_slot)), Some(fold), Some(sums)) => Some(Columns { less, less_slot, fold, sums }),
+            (None, _, None) => None,
+            // It is all that the call takes from memory.
+            (Some((value, slot)), _, None) => {
+                from = Some(Source::Slot { value, slot });
+                None
+            }
+            _ => return Err("expected columns with what is taken off, a sum and its place".into()),
+        };
         let from = from.ok_or("expected what the call reads")?;
-        Ok(Step::Call { value, from, into, sum })
+        let sum = sum.filter(|_| columns.is_none());
+        Ok(Step::Call { value, from, into, sum, columns })
+    }
+
+    /// Whether a value is what the argument of a call takes off another.
+    fn is_less(&self, call: Id, value: Id) -> bool {
+        let argument = self.nest.graph.node(call).args.first();
+        let parts = argument.and_then(|&a| self.nest.graph.as_point(a));
+        matches!(parts, Some((Point::Sub, &[_, less])) if less == value)
     }
 
     /// `%31 = sum @j %30 with %29 = load row3[i j], into grad.x1`

@@ -87,8 +87,12 @@ fn uses(body: &[Step], slot: SlotId, fills: bool) -> bool {
         | Step::Part { body, .. }
         | Step::Lanes { body } => uses(body, slot, fills),
         Step::Keep { slot: s, .. } => *s == slot,
-        Step::Call { into, from, .. } => {
-            *into == Some(slot) || !fills && matches!(from, super::Source::Slot { slot: s, .. } if *s == slot)
+        Step::Call { into, from, columns, .. } => {
+            let reads = || {
+                matches!(from, super::Source::Slot { slot: s, .. } if *s == slot)
+                    || columns.is_some_and(|c| c.less_slot == slot)
+            };
+            *into == Some(slot) || columns.is_some_and(|c| c.sums == slot) || !fills && reads()
         }
         Step::Pairs { into, weight, .. } => *into == slot || !fills && *weight == Some(slot),
         Step::Start { slot: s, .. } | Step::Fold { slot: s, .. } => *s == Some(slot),
@@ -170,7 +174,7 @@ fn size(nest: &Nest, step: &Step, worth: usize) -> Option<usize> {
 fn folds(body: &[Step], fold: Id) -> bool {
     any(body, &|step| match step {
         Step::Fold { fold: f, .. } => *f == fold,
-        Step::Call { sum, .. } => *sum == Some(fold),
+        Step::Call { sum, columns, .. } => *sum == Some(fold) || columns.is_some_and(|c| c.fold == fold),
         _ => false,
     })
 }

@@ -14,11 +14,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// Recomputing costs at most so many flops; what costs more is kept.
 const CHEAP: u32 = 10;
 
-pub fn place(graph: &Graph, layout: &Layout, plan: &Plan, tree: &[Tree]) -> Result<(Vec<Slot>, Vec<Step>)> {
+pub fn place(
+    graph: &Graph,
+    extents: &[usize],
+    layout: &Layout,
+    plan: &Plan,
+    tree: &[Tree],
+) -> Result<(Vec<Slot>, Vec<Step>)> {
     let mut kept = BTreeMap::new();
     // Every restart notes one more value, or shortens the loops that it and its users share.
     for _ in 0..=graph.nodes.len() * (plan.order.len() + 1) {
-        let mut walk = Walk::new(graph, layout, plan, &kept);
+        let mut walk = Walk::new(graph, extents, layout, plan, &kept);
         match walk.trees(tree) {
             Ok(()) => return Ok((walk.slots, walk.bodies.pop().expect("the outermost"))),
             Err(Stop::Error(error)) => return Err(error),
@@ -56,6 +62,7 @@ enum AtHand {
 
 struct Walk<'g> {
     graph: &'g Graph,
+    extents: &'g [usize],
     layout: &'g Layout,
     plan: &'g Plan,
     /// Where among the open loops the blocks are.
@@ -75,9 +82,16 @@ struct Walk<'g> {
 }
 
 impl<'g> Walk<'g> {
-    fn new(graph: &'g Graph, layout: &'g Layout, plan: &'g Plan, kept: &'g BTreeMap<Id, Vec<Nested>>) -> Self {
+    fn new(
+        graph: &'g Graph,
+        extents: &'g [usize],
+        layout: &'g Layout,
+        plan: &'g Plan,
+        kept: &'g BTreeMap<Id, Vec<Nested>>,
+    ) -> Self {
         Self {
             graph,
+            extents,
             layout,
             plan,
             block: None,
@@ -305,7 +319,7 @@ impl<'g> Walk<'g> {
                 None => {}
             }
         }
-        let elsewhere = self.made.get(&value).cloned();
+        let elsewhere = self.made.get(&value).filter(|made| is_result(op) || !self.may_not_run(made, value)).cloned();
         if let Some(made) = elsewhere
             && (is_result(op)
                 || self.is_float(value) && (self.plan.invariants.contains(&value) || self.is_costly(value)))
@@ -327,6 +341,13 @@ impl<'g> Walk<'g> {
         self.made.entry(value).or_insert_with(|| self.path[..depth].to_vec());
         self.keep(depth, value);
         Ok(depth)
+    }
+
+    /// Whether loops that have nothing to do with a value may have no turn.
+    fn may_not_run(&self, loops: &[Nested], value: Id) -> bool {
+        let own = self.graph.ty(value).axes;
+        let open = |nested: &Nested| self.path.contains(nested);
+        loops.iter().any(|nested| !open(nested) && !own.contains(nested.0) && self.extents[nested.0.index()] == 0)
     }
 
     fn is_costly(&self, value: Id) -> bool {

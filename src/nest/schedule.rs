@@ -27,7 +27,7 @@ pub fn schedule(graph: &Graph, extents: &[usize], layout: &Layout) -> Result<Nes
 /// The nest by one plan; `None` where the plan does not hold.
 fn by_plan(graph: &Graph, extents: &[usize], layout: &Layout, plan: &Plan) -> Result<Option<Nest>> {
     let Some(tree) = phases::tree(graph, extents, plan)? else { return Ok(None) };
-    let (slots, body) = place::place(graph, layout, plan, &tree)?;
+    let (slots, body) = place::place(graph, extents, layout, plan, &tree)?;
     let bare = Nest { graph: graph.clone(), extents: extents.to_vec(), slots, body };
     // The arithmetic of a small problem may be wider than its outputs.
     let all: Vec<usize> = if bare.is_small() { vec![] } else { (0..graph.outputs.len()).collect() };
@@ -107,8 +107,10 @@ fn stored_last(body: &[Step], slot: usize, output: usize) -> bool {
     let uses = |step: &Step| match step {
         Step::Keep { slot: s, .. } | Step::Load { slot: s, .. } => *s == slot,
         Step::Pairs { weight, into, .. } => *into == slot || *weight == Some(slot),
-        Step::Call { from, into, .. } => {
-            *into == Some(slot) || matches!(from, super::Source::Slot { slot: s, .. } if *s == slot)
+        Step::Call { from, into, columns, .. } => {
+            *into == Some(slot)
+                || columns.is_some_and(|c| c.less_slot == slot || c.sums == slot)
+                || matches!(from, super::Source::Slot { slot: s, .. } if *s == slot)
         }
         _ => false,
     };

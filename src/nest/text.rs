@@ -99,7 +99,7 @@ impl Text<'_> {
                 };
                 writeln!(f, "{} {operator} {}{}", name(*fold), name(body), self.in_slot(*slot))
             }
-            Step::Call { value, from, into, sum } => {
+            Step::Call { value, from, into, sum, columns } => {
                 let (arg, source) = (graph.node(*value).args[0], from.value());
                 let equation = |id: Id| format!("{} = {}", name(id), graph.equation_text(id, &self.numbers));
                 write!(f, "call {} with ", equation(*value))?;
@@ -110,11 +110,17 @@ impl Text<'_> {
                     Source::Slot { slot, .. } => write!(f, "{} = load {}", name(source), self.slot_text(*slot))?,
                     Source::Read(read) => f.write_str(&equation(*read))?,
                 }
+                if let Some(c) = columns {
+                    write!(f, ", {} = load {}", name(c.less), self.slot_text(c.less_slot))?;
+                }
                 if let Some(slot) = into {
                     write!(f, ", into {}", self.slot_text(*slot))?;
                 }
                 if let Some(sum) = sum {
                     write!(f, ", {} += {}", name(*sum), name(*value))?;
+                }
+                if let Some(c) = columns {
+                    write!(f, ", {} += {}{}", name(c.fold), name(*value), self.in_slot(Some(c.sums)))?;
                 }
                 writeln!(f)
             }

@@ -4,7 +4,7 @@
 //! tile; the next segment takes their results from slots. An argument that is affine in unit-stride memory goes to the
 //! function as it lies; a sum of a function's results is taken by the function.
 
-use super::{Layout, Place, Slot, SlotId, Source, Step};
+use super::{Columns, Layout, Place, Slot, SlotId, Source, Step};
 use crate::ir::{AxisId, Fold, Graph, Id, Kind, Op, Point, Work};
 use std::collections::{HashMap, HashSet};
 
@@ -18,6 +18,11 @@ pub fn tile(graph: &Graph, layout: &Layout, slots: &mut Vec<Slot>, axis: AxisId,
     let loads =
         body.iter().filter_map(|s| if let Step::Load { value, slot } = s { Some((*value, *slot)) } else { None });
     let loads = loads.collect();
+    let slot_folds = body.iter().filter_map(|s| match s {
+        Step::Fold { fold, slot: Some(slot) } => Some((*fold, *slot)),
+        _ => None,
+    });
+    let slot_folds = slot_folds.collect();
     let mut cut = Cut {
         graph,
         layout,
@@ -31,6 +36,8 @@ pub fn tile(graph: &Graph, layout: &Layout, slots: &mut Vec<Slot>, axis: AxisId,
         calls: vec![],
         spilt: HashMap::new(),
         done: HashSet::new(),
+        slot_folds,
+        columns: HashSet::new(),
     };
     cut.segments(&body);
     cut.fill(&body);
@@ -62,6 +69,9 @@ struct Cut<'a> {
     spilt: HashMap<Id, SlotId>,
     /// Which segments have which values.
     done: HashSet<(usize, Id)>,
+    /// The folds of the loop that have slots, and those that calls take care of.
+    slot_folds: Vec<(Id, SlotId)>,
+    columns: HashSet<Id>,
 }
 
 impl Cut<'_> {
@@ -112,7 +122,7 @@ impl Cut<'_> {
                 }
                 Step::Fold { fold, slot } => {
                     let (_, _, value) = self.graph.as_fold(fold).expect("a fold");
-                    if sums.get(&value) != Some(&fold) {
+                    if sums.get(&value) != Some(&fold) && !self.columns.contains(&fold) {
                         let at = self.at(value);
                         self.need(value, at);
                         self.lanes[at].push(Step::Fold { fold, slot });
@@ -141,7 +151,17 @@ impl Cut<'_> {
             let slot = self.slots.len() - 1;
             self.spilt.insert(value, slot);
             let from = Source::Slot { value: arg, slot: sums };
-            self.calls[at].push(Step::Call { value, from, into: Some(slot), sum });
+            self.calls[at].push(Step::Call { value, from, into: Some(slot), sum, columns: None });
+            return;
+        }
+        if let Some((from, columns)) = self.columns(value, at).filter(|_| sum.is_none()) {
+            let used = self.is_used(value, Some(columns.fold));
+            let into = keeps.get(&value).copied().or_else(|| used.then(|| self.tile_slot(value)));
+            if let Some(slot) = into {
+                self.spilt.insert(value, slot);
+            }
+            self.columns.insert(columns.fold);
+            self.calls[at].push(Step::Call { value, from, into, sum, columns: Some(columns) });
             return;
         }
         let from = match self.direct(arg, at) {
@@ -157,7 +177,20 @@ impl Cut<'_> {
         if let Some(slot) = into {
             self.spilt.insert(value, slot);
         }
-        self.calls[at].push(Step::Call { value, from, into, sum });
+        self.calls[at].push(Step::Call { value, from, into, sum, columns: None });
+    }
+
+    /// What makes a call one with columns: its argument is the difference of two tiles in memory, and its result goes into
+    /// sums of which each lane has its own.
+    fn columns(&self, value: Id, at: usize) -> Option<(Source, Columns)> {
+        let (Point::Sub, &[x, less]) = self.graph.as_point(self.graph.node(value).args[0])? else { return None };
+        let from = self.memory(x, at)?;
+        let Source::Slot { slot: less_slot, .. } = self.memory(less, at)? else { return None };
+        let (fold, sums) = self.slot_folds.iter().copied().find(|&(fold, slot)| {
+            let sum = matches!(self.graph.as_fold(fold), Some((Fold::Sum, _, body)) if body == value);
+            sum && self.slots[slot].place == Place::Sums && self.slots[slot].axes.last() == Some(&self.axis)
+        })?;
+        Some((from, Columns { less, less_slot, fold, sums }))
     }
 
     /// The slot of a sum for each element of the tile.

@@ -12,8 +12,8 @@ mod parts;
 
 use super::graph::Buffer;
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, Fold, Id, Op};
-use crate::nest::{Nest, Place, SlotId, Source, Step, TILE};
+use crate::ir::{AxisId, Fold, Id, Op, Point};
+use crate::nest::{Columns, Nest, Place, SlotId, Source, Step, TILE};
 use ndarray::{ArrayD, IxDyn};
 use number::{Number, apply};
 use std::collections::HashMap;
@@ -168,7 +168,7 @@ impl<'n> Machine<'n> {
                 for index in start..size.min(start + TILE) {
                     self.inside(axis, index, |m| match step {
                         Step::Lanes { body } => m.body(body),
-                        Step::Call { value, from, into, sum } => m.call(*value, *from, *into, *sum),
+                        Step::Call { value, from, into, sum, columns } => m.call(*value, *from, *into, *sum, *columns),
                         _ => Err("a tile holds more than lanes and calls".into()),
                     })?;
                 }
@@ -263,16 +263,30 @@ impl<'n> Machine<'n> {
     }
 
     /// One element of a call over a tile.
-    fn call(&mut self, value: Id, from: Source, into: Option<SlotId>, sum: Option<Id>) -> Done {
+    fn call(
+        &mut self,
+        value: Id,
+        from: Source,
+        into: Option<SlotId>,
+        sum: Option<Id>,
+        columns: Option<Columns>,
+    ) -> Done {
         let given = match from {
             Source::Slot { slot, .. } => Number::Float(self.load(slot)?),
             Source::Read(read) => self.compute(read, None)?,
         };
         let &[arg] = &self.nest.graph.node(value).args[..] else { return Err("a call of more than one value".into()) };
-        let argument = if arg == from.value() { given } else { self.compute(arg, Some((from.value(), given)))? };
+        let argument = match columns {
+            Some(c) => apply(Point::Sub, &[given, Number::Float(self.load(c.less_slot)?)])?,
+            None if arg == from.value() => given,
+            None => self.compute(arg, Some((from.value(), given)))?,
+        };
         let result = self.compute(value, Some((arg, argument)))?.float()?;
         if let Some(slot) = into {
             *self.element(slot)? = Some(result);
+        }
+        if let Some(c) = columns {
+            self.fold(c.fold, Some(c.sums), result)?;
         }
         sum.map_or(Ok(()), |fold| self.fold(fold, None, result))
     }

@@ -172,6 +172,47 @@ fn every_tail() {
     check::<f64>(1e-15);
 }
 
+/// Differences of two tiles, added to a sum for each element: whole blocks and every tail, stored or not, in place too.
+#[test]
+fn columns() {
+    fn check<T: Bits>() {
+        for level in Level::available() {
+            for f in Function::ALL {
+                let entry = entry_at::<T>(level, f);
+                for n in (0..=70).chain([512]) {
+                    let (x, less) = (arguments::<T>(n, 3), arguments::<T>(n + 1, 4)[1..].to_vec());
+                    let value = |i: usize| scalar(f, T::of(x[i].f64() - less[i].f64()));
+                    let sum = |i: usize| 0.25 * i as f64 + value(i).f64();
+                    let (mut y, mut own) = (vec![T::of(77.0); n + 3], x.clone());
+                    let mut sums: [Vec<f64>; 3] =
+                        std::array::from_fn(|_| (0..n + 3).map(|i| 0.25 * i as f64).collect());
+                    // SAFETY: the level is available; all but `x` in place are apart, and hold n elements at least.
+                    unsafe {
+                        let [stored, summed, in_place] = sums.each_mut().map(|sums| sums.as_mut_ptr());
+                        (entry.map_columns)(x.as_ptr(), less.as_ptr(), y.as_mut_ptr(), stored, n);
+                        (entry.columns)(x.as_ptr(), less.as_ptr(), std::ptr::null_mut(), summed, n);
+                        (entry.map_columns)(own.as_ptr(), less.as_ptr(), own.as_mut_ptr(), in_place, n);
+                    }
+                    let expected: Vec<u64> = (0..n).map(|i| value(i).bits()).collect();
+                    assert_eq!(bits(&y[..n]), expected, "{level:?} {f:?} n = {n}");
+                    assert_eq!(bits(&own), expected, "{level:?} {f:?} n = {n} in place");
+                    assert!(y[n..].iter().all(|&y| y == T::of(77.0)), "wrote beyond n = {n}");
+                    for sums in &sums {
+                        let expected: Vec<u64> = (0..n).map(|i| sum(i).bits()).collect();
+                        assert_eq!(bits(&sums[..n]), expected, "{level:?} {f:?} n = {n}");
+                        assert!(
+                            sums[n..].iter().zip(n..).all(|(&sum, i)| sum == 0.25 * i as f64),
+                            "added beyond n = {n}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+    check::<f32>();
+    check::<f64>();
+}
+
 #[test]
 fn long_sums_keep_their_accuracy() {
     // 3 million equal terms: one f32 partial sum per lane, never flushed, would be wrong by 1e-4.

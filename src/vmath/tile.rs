@@ -28,7 +28,13 @@ impl Function {
 /// they are equal or do not overlap. The level that the function was taken from is available.
 pub type Tile<T> = unsafe extern "C" fn(x: *const T, y: *mut T, n: usize, scale: T, shift: T) -> f64;
 
-/// The three forms of one function at one level.
+/// `y[i] = f(x[i] − less[i])` and `sums[i] += y[i]` for `i < n`.
+///
+/// # Safety
+/// As [`Tile`]; `less` is valid for reads of `n` elements and `sums` for reads and writes, and `sums` overlaps no other.
+pub type Columns<T> = unsafe extern "C" fn(x: *const T, less: *const T, y: *mut T, sums: *mut f64, n: usize);
+
+/// The forms of one function at one level.
 #[derive(Debug)]
 pub struct Entry<T: 'static> {
     /// Stores; returns 0.
@@ -37,6 +43,10 @@ pub struct Entry<T: 'static> {
     pub map_sum: Tile<T>,
     /// Sums without storing; `y` is not used and may be null.
     pub sum: Tile<T>,
+    /// Stores, and adds to a sum for each element.
+    pub map_columns: Columns<T>,
+    /// Adds to a sum for each element without storing; `y` is not used.
+    pub columns: Columns<T>,
 }
 
 /// `f32` and `f64`.
@@ -67,6 +77,7 @@ mod sealed {
         fn value(f: Function, x: Self) -> Self;
         fn affine(self, scale: Self, shift: Self) -> Self;
         fn plus(self, other: Self) -> Self;
+        fn minus(self, other: Self) -> Self;
         fn wide(self) -> f64;
         fn entry(level: Level, f: Function) -> &'static Entry<Self>;
     }
@@ -94,6 +105,10 @@ macro_rules! arithmetic {
                 self + other
             }
             #[inline(always)]
+            fn minus(self, other: $real) -> $real {
+                self - other
+            }
+            #[inline(always)]
             fn wide(self) -> f64 {
                 f64::from(self)
             }
@@ -119,7 +134,7 @@ arithmetic!(f64, double, 16);
 macro_rules! instance {
     ($(#[$attribute:meta])* $level:ident) => {
         mod $level {
-            use super::{Entry, Function, Real, run};
+            use super::{Entry, Function, Real, run, run_columns};
 
             $(#[$attribute])*
             unsafe extern "C" fn tile<
@@ -129,11 +144,21 @@ macro_rules! instance {
                 unsafe { run::<T, F, LANES, STORE, SUM>(x, y, n, scale, shift) }
             }
 
+            $(#[$attribute])*
+            unsafe extern "C" fn columns<T: Real, const F: usize, const LANES: usize, const STORE: bool>(
+                x: *const T, less: *const T, y: *mut T, sums: *mut f64, n: usize,
+            ) {
+                // SAFETY: the same contract.
+                unsafe { run_columns::<T, F, LANES, STORE>(x, less, y, sums, n) }
+            }
+
             const fn forms<T: Real, const F: usize, const LANES: usize>() -> Entry<T> {
                 Entry {
                     map: tile::<T, F, LANES, true, false>,
                     map_sum: tile::<T, F, LANES, true, true>,
                     sum: tile::<T, F, LANES, false, true>,
+                    map_columns: columns::<T, F, LANES, true>,
+                    columns: columns::<T, F, LANES, false>,
                 }
             }
 
@@ -228,6 +253,68 @@ unsafe fn run<T: Real, const F: usize, const LANES: usize, const STORE: bool, co
         }
     }
     if SUM { total + fold(lanes) } else { 0.0 }
+}
+
+/// The block loop of the forms with a sum for each element. The last block goes through padded copies.
+///
+/// # Safety
+/// As [`Columns`].
+#[inline(always)]
+unsafe fn run_columns<T: Real, const F: usize, const LANES: usize, const STORE: bool>(
+    x: *const T,
+    less: *const T,
+    y: *mut T,
+    sums: *mut f64,
+    n: usize,
+) {
+    for block in 0..n / LANES {
+        let start = block * LANES;
+        // SAFETY: start + LANES ≤ n, and an array is aligned as its element.
+        unsafe {
+            let (a, b) = (x.add(start).cast::<[T; LANES]>().read(), less.add(start).cast::<[T; LANES]>().read());
+            let mut total = sums.add(start).cast::<[f64; LANES]>().read();
+            let value = differ::<T, F, LANES>(a, b);
+            add_each(&mut total, value);
+            if STORE {
+                y.add(start).cast::<[T; LANES]>().write(value);
+            }
+            sums.add(start).cast::<[f64; LANES]>().write(total);
+        }
+    }
+    let rest = n % LANES;
+    if rest > 0 {
+        let start = n - rest;
+        let (mut a, mut b, mut total) = ([T::default(); LANES], [T::default(); LANES], [0.0; LANES]);
+        // SAFETY: start + rest = n.
+        unsafe {
+            a.as_mut_ptr().copy_from_nonoverlapping(x.add(start), rest);
+            b.as_mut_ptr().copy_from_nonoverlapping(less.add(start), rest);
+            total.as_mut_ptr().copy_from_nonoverlapping(sums.add(start), rest);
+            let value = differ::<T, F, LANES>(a, b);
+            add_each(&mut total, value);
+            if STORE {
+                y.add(start).copy_from_nonoverlapping(value.as_ptr(), rest);
+            }
+            sums.add(start).copy_from_nonoverlapping(total.as_ptr(), rest);
+        }
+    }
+}
+
+#[inline(always)]
+fn differ<T: Real, const F: usize, const LANES: usize>(a: [T; LANES], b: [T; LANES]) -> [T; LANES] {
+    let mut y = [T::default(); LANES];
+    for lane in 0..LANES {
+        y[lane] = T::value(Function::ALL[F], a[lane].minus(b[lane]));
+    }
+    y
+}
+
+/// Apart from what computes the values, whose registers hold twice as many lanes in f32.
+#[inline(always)]
+fn add_each<T: Real, const LANES: usize>(sums: &mut [f64; LANES], value: [T; LANES]) {
+    for lane in 0..LANES {
+        sums[lane] += value[lane].wide();
+    }
 }
 
 #[inline(always)]
