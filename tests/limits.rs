@@ -2,6 +2,7 @@
 
 use lossjit::ir::{Builder, MAX_AXES, MAX_INPUTS, MAX_NODES, Point, parse};
 use lossjit::losses::*;
+use lossjit::simplify::simplify;
 use lossjit::{Expr, HybridBlock, Loss, Result, Tracer, View, inputs};
 use ndarray::{Array1, Array2};
 
@@ -86,6 +87,25 @@ fn deep_graphs() {
     assert!((&compiled.value - &interpreted.value).iter().all(|e| e.abs() < 1e-4));
     let told = HybridBlock::new(Chain(10_000)).hybridize().forward::<f32>(&inputs! { x: &x }).unwrap_err().to_string();
     assert_eq!(told, format!("chain: more than {MAX_NODES} nodes"));
+}
+
+/// A number that is twice itself: rules that put constants together would multiply what stands beside it without end.
+#[test]
+fn nothing_times_a_value_saturates() {
+    let text = "graph nothing(x[i]: float, y[i k]: float)
+%0: float = log 1.0
+%1[i]: float = read x @i
+%2[i]: float = sigmoid %1
+%3[i]: float = neg %2
+%4[i]: float = mul %0 %3
+%5[i]: float = add %4 %4
+%6[i k]: float = read y @i @k
+%7[i k]: float = mul %5 %6
+%8[i]: float = sum @k %7
+out[i] = %8
+";
+    let (simple, report) = simplify(&parse(text).unwrap()).unwrap();
+    assert!(report.saturated && report.classes < 200, "{report}{simple}");
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub enum Guard {
     /// The first does not vary along the axis that the second names.
     FreeOf(&'static str, &'static str),
     Positive(&'static str),
+    /// A finite constant other than 0. A number of which twice is the same would give products of it without end.
     Constant(&'static str),
     /// No constant. Two constants of a product that changed places would breed others without end.
     Variable(&'static str),
@@ -217,7 +218,7 @@ fn holds(egraph: &Egraph, subst: &Subst, guard: Guard) -> bool {
     match guard {
         FreeOf(value, axis) => fact(axis).axis.is_some_and(|axis| !fact(value).axes.contains(axis)),
         Positive(value) => fact(value).positive,
-        Constant(value) => fact(value).constant.is_some(),
+        Constant(value) => fact(value).constant.is_some_and(|c| c.get().is_finite() && c.get() != 0.0),
         Variable(value) => fact(value).constant.is_none(),
         Float(value) => fact(value).kind == Kind::Float,
     }

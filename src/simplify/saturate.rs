@@ -14,6 +14,8 @@ use std::time::Duration;
 /// Limits are counts, never times, so that equal graphs always give equal results.
 const MAX_ITERATIONS: usize = 40;
 const MAX_ENODES: usize = 50_000;
+/// Of more classes none is chosen: what each needs is a set of classes, and all of them together a square.
+const MAX_CLASSES: usize = 1 << 15;
 
 /// What a run did.
 #[derive(Clone, PartialEq, Debug)]
@@ -23,7 +25,8 @@ pub struct Report {
     pub classes: usize,
     /// Whether no rule had anything left to say; otherwise a limit ended the run.
     pub saturated: bool,
-    /// Whether the graph stays as it was, because some value has no form that keeps to its axes.
+    /// Whether the graph stays as it was, because some value has no form that keeps to its axes, or as there are too many
+    /// forms to choose from.
     pub kept: bool,
     /// How often each rule found something new.
     pub fired: BTreeMap<String, usize>,
@@ -91,6 +94,9 @@ pub(super) fn saturate(graph: &Graph, mut egraph: Egraph) -> (Vec<Id>, Runner<No
 
 /// The graph of the cheapest forms; `None` where some value has none.
 fn rebuild(graph: &Graph, egraph: &Egraph, class_of: impl Fn(Id) -> Id) -> Result<Option<Graph>> {
+    if egraph.number_of_classes() > MAX_CLASSES {
+        return Ok(None);
+    }
     let extraction = Extraction::new(egraph);
     let mut builder = Builder::like(graph);
     let mut built: HashMap<Id, Id> = HashMap::new();
