@@ -99,15 +99,11 @@ impl Emitter<'_> {
         if self.real == types::F32 { Dtype::F32 } else { Dtype::F64 }
     }
 
-    /// An elementary function of one element: a tile of one, so that the bits are the same.
+    /// An elementary function of one element.
     pub(super) fn math(&mut self, point: Point, x: Value) -> Result<Value> {
         let math = math_of(point).expect("an elementary function");
-        self.b.ins().stack_store(types::I64, x, self.spare, 0);
-        let at = self.b.ins().stack_addr(types::I64, self.spare, 0);
-        let (one, nothing) = (self.float_const(1.0, false), self.float_const(-0.0, false));
-        let count = self.b.ins().iconst(types::I64, 1);
-        let function = self.functions[&(math, Form::Map, self.dtype())];
-        self.b.ins().call(function, &[at, at, count, one, nothing]);
-        Ok(self.b.ins().stack_load(types::I64, self.real, self.spare, 0))
+        let function = self.functions[&(math, Form::One, self.dtype())];
+        let call = self.b.ins().call(function, &[x]);
+        Ok(self.b.inst_results(call)[0])
     }
 }

@@ -29,6 +29,7 @@ pub(super) enum Form {
     Sum,
     MapColumns,
     Columns,
+    One,
 }
 
 impl Form {
@@ -39,6 +40,7 @@ impl Form {
             Form::Sum => "sum",
             Form::MapColumns => "map_columns",
             Form::Columns => "columns",
+            Form::One => "one",
         }
     }
 }
@@ -123,6 +125,10 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
                 signature.returns = vec![AbiParam::new(types::F64)];
             }
             Form::MapColumns | Form::Columns => signature.params = vec![pointer; 5],
+            Form::One => {
+                signature.params = vec![AbiParam::new(real)];
+                signature.returns = signature.params.clone();
+            }
         }
         let name = math_symbol(math, form, dtype);
         let function = module.declare_function(&name, Linkage::Import, &signature).map_err(fail)?;
@@ -193,6 +199,7 @@ fn address(math: Math, form: Form, real: Dtype) -> Result<*const u8> {
                 Form::Sum => entry.sum as *const u8,
                 Form::MapColumns => entry.map_columns as *const u8,
                 Form::Columns => entry.columns as *const u8,
+                Form::One => entry.one as *const u8,
             }
         }};
     }
@@ -239,7 +246,7 @@ fn functions(nest: &Nest, real: Dtype) -> Vec<TileFunction> {
                 Step::Call { into: None, .. } => (Form::Sum, real),
                 Step::Call { sum: Some(_), .. } => (Form::MapSum, real),
                 Step::Call { .. } => (Form::Map, real),
-                _ => (Form::Map, Dtype::F64),
+                _ => (Form::One, Dtype::F64),
             };
             found.extend(nest.graph.as_point(value).and_then(|(p, _)| math_of(p)).map(|math| (math, form, dtype)));
         }

@@ -15,7 +15,7 @@ use crate::nest::{Nest, Step, TILE};
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    ConstantData, FuncRef, InstBuilder, MemFlagsData, StackSlot, StackSlotData, StackSlotKind, Type, Value, types,
+    ConstantData, FuncRef, InstBuilder, MemFlagsData, Type, Value, types,
 };
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use std::collections::{BTreeMap, HashMap};
@@ -98,7 +98,6 @@ pub(super) struct Emitter<'a> {
     pub env: HashMap<Id, Val>,
     pub(super) running: HashMap<Id, Running>,
     pub(super) functions: BTreeMap<TileFunction, FuncRef>,
-    pub(super) spare: StackSlot,
     pub(super) numbers: Numbers,
 }
 
@@ -129,7 +128,6 @@ impl<'a> Emitter<'a> {
         let clean = b.ins().iconst(types::I32, 0);
         b.def_var(status, clean);
         let single = binding.arithmetic(nest) == Dtype::F32;
-        let spare = b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 16, 4));
         Self {
             nest,
             binding,
@@ -163,7 +161,6 @@ impl<'a> Emitter<'a> {
             env: HashMap::new(),
             running: HashMap::new(),
             functions,
-            spare,
             numbers: Numbers::new(nest),
         }
     }

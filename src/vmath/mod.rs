@@ -1,8 +1,8 @@
 //! Elementary functions over contiguous tiles, for JIT-compiled loops that call once per tile.
 //!
-//! **What.** `exp`, `log`, `log1p`, `expm1` and `tanh` for `f32` and `f64`, each as five C functions ([`Entry`]):
+//! **What.** `exp`, `log`, `log1p`, `expm1` and `tanh` for `f32` and `f64`, each as six C functions ([`Entry`]):
 //! `y[i] = f(scale · x[i] + shift)` stored, stored and summed, or only summed; and `y[i] = f(x[i] − less[i])` added to
-//! `sums[i]`, with or without being stored. The prologue of the first three is one fused multiply-add;
+//! `sums[i]`, with or without being stored; and `f(x)` alone. The prologue of the first three is one fused multiply-add;
 //! its identity is `scale = 1, shift = −0.0` (a shift of `+0.0` turns an argument of `−0` into `+0`).
 //!
 //! **Assumes.** The default floating-point environment. Pointers are valid for `n` elements and aligned to one element;
@@ -27,4 +27,4 @@ mod tests;
 mod tile;
 
 pub use level::{Level, forced, level};
-pub use tile::{Columns, Entry, Function, Real, Tile, entry, entry_at, scalar};
+pub use tile::{Columns, Entry, Function, One, Real, Tile, entry, entry_at, scalar};

@@ -138,6 +138,9 @@ fn same_bits_at_every_level_and_place() {
             for level in Level::available() {
                 let (y, _) = run(level, f, &x, T::of(1.0), T::of(-0.0));
                 assert_eq!(bits(&y), alone, "{level:?} {f:?}");
+                // SAFETY: the level is available.
+                let ones = x.iter().map(|&x| unsafe { (entry_at::<T>(level, f).one)(x) }.bits());
+                assert_eq!(ones.collect::<Vec<_>>(), alone, "{level:?} {f:?}");
                 let sum = run(level, f, &finite, T::of(1.0), T::of(-0.0)).1;
                 assert_eq!(sum.to_bits(), expected.to_bits(), "{level:?} {f:?}: {sum} and {expected}");
             }

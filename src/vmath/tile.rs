@@ -34,6 +34,12 @@ pub type Tile<T> = unsafe extern "C" fn(x: *const T, y: *mut T, n: usize, scale:
 /// As [`Tile`]; `less` is valid for reads of `n` elements and `sums` for reads and writes, and `sums` overlaps no other.
 pub type Columns<T> = unsafe extern "C" fn(x: *const T, less: *const T, y: *mut T, sums: *mut f64, n: usize);
 
+/// `f(x)`: the bits that a tile function would store.
+///
+/// # Safety
+/// The level that the function was taken from is available.
+pub type One<T> = unsafe extern "C" fn(x: T) -> T;
+
 /// The forms of one function at one level.
 #[derive(Debug)]
 pub struct Entry<T: 'static> {
@@ -47,6 +53,8 @@ pub struct Entry<T: 'static> {
     pub map_columns: Columns<T>,
     /// Adds to a sum for each element without storing; `y` is not used.
     pub columns: Columns<T>,
+    /// For a single element.
+    pub one: One<T>,
 }
 
 /// `f32` and `f64`.
@@ -152,6 +160,11 @@ macro_rules! instance {
                 unsafe { run_columns::<T, F, LANES, STORE>(x, less, y, sums, n) }
             }
 
+            $(#[$attribute])*
+            unsafe extern "C" fn one<T: Real, const F: usize>(x: T) -> T {
+                T::value(Function::ALL[F], x)
+            }
+
             const fn forms<T: Real, const F: usize, const LANES: usize>() -> Entry<T> {
                 Entry {
                     map: tile::<T, F, LANES, true, false>,
@@ -159,6 +172,7 @@ macro_rules! instance {
                     sum: tile::<T, F, LANES, false, true>,
                     map_columns: columns::<T, F, LANES, true>,
                     columns: columns::<T, F, LANES, false>,
+                    one: one::<T, F>,
                 }
             }
 
@@ -336,7 +350,11 @@ fn accumulate<T: Real, const LANES: usize>(lanes: &mut [T; LANES], value: [T; LA
 /// The sum of the partial sums in `f64`, halving the lanes: a fixed order that vectorises. `LANES` is a power of two.
 #[inline(always)]
 fn fold<T: Real, const LANES: usize>(lanes: [T; LANES]) -> f64 {
-    let mut sums = lanes.map(T::wide);
+    // Not `map`: it would be a function of its own, without the level's instructions.
+    let mut sums = [0.0; LANES];
+    for lane in 0..LANES {
+        sums[lane] = lanes[lane].wide();
+    }
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
