@@ -1,8 +1,8 @@
-//! What the training examples share: digits, a dense layer with momentum, a progress bar, a picture of the loss curve.
+//! What the training examples share: digits, dense layers with momentum or Adam, a progress bar, a picture of the loss curve.
 #![allow(dead_code)] // each example uses a part
 
 use indicatif::{ProgressBar, ProgressStyle};
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array, Array1, Array2, Axis, Dimension, Zip};
 use plotters::prelude::*;
 use safetensors::SafeTensors;
 use std::error::Error;
@@ -85,6 +85,51 @@ impl Layer {
         self.bias.scaled_add(-rate, &self.speed.1);
         below
     }
+}
+
+/// A dense layer trained by Adam. Source: D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015,
+/// algorithm 1.
+pub struct Adam {
+    pub layer: Layer,
+    /// The moments of the gradients of weights and bias: the mean, and the mean of the squares.
+    weights: [Array2<f32>; 2],
+    bias: [Array1<f32>; 2],
+    steps: i32,
+}
+
+impl Adam {
+    pub fn new(inputs: usize, outputs: usize, random: &mut fastrand::Rng) -> Self {
+        let layer = Layer::new(inputs, outputs, random);
+        let weights = [(); 2].map(|()| Array2::zeros(layer.weights.dim()));
+        let bias = [(); 2].map(|()| Array1::zeros(outputs));
+        Self { layer, weights, bias, steps: 0 }
+    }
+
+    /// Takes a step against the gradient, and returns the gradient by `x`.
+    pub fn step(&mut self, x: &Array2<f32>, grad: &Array2<f32>, rate: f32) -> Array2<f32> {
+        let below = grad.dot(&self.layer.weights.t());
+        self.steps += 1;
+        adam(&mut self.layer.weights, &mut self.weights, &x.t().dot(grad), rate, self.steps);
+        adam(&mut self.layer.bias, &mut self.bias, &grad.sum_axis(Axis(0)), rate, self.steps);
+        below
+    }
+}
+
+fn adam<D: Dimension>(
+    parameter: &mut Array<f32, D>,
+    [mean, square]: &mut [Array<f32, D>; 2],
+    grad: &Array<f32, D>,
+    rate: f32,
+    step: i32,
+) {
+    const DECAY: [f32; 2] = [0.9, 0.999];
+    // The moments start at zero; their first values are too small by these.
+    let unbias = DECAY.map(|decay| 1.0 / (1.0 - decay.powi(step)));
+    Zip::from(parameter).and(mean).and(square).and(grad).for_each(|parameter, mean, square, &grad| {
+        *mean = DECAY[0] * *mean + (1.0 - DECAY[0]) * grad;
+        *square = DECAY[1] * *square + (1.0 - DECAY[1]) * grad * grad;
+        *parameter -= rate * *mean * unbias[0] / ((*square * unbias[1]).sqrt() + 1e-8);
+    });
 }
 
 /// Where the largest of each row is.
