@@ -33,11 +33,9 @@ pub fn measure(name: &str, rows: usize, columns: usize, theirs: impl Fn(), ours:
         times.sort();
         times[times.len() / 2]
     });
-    let [their_memory, our_memory] = memory.map(megabytes);
     let factor = theirs.as_secs_f64() / ours.as_secs_f64();
-    println!(
-        "| {name} | {rows} × {columns} | {theirs:.3?} | {ours:.3?} | {factor:.1} | {their_memory} | {our_memory} |"
-    );
+    let ([theirs, ours], [their_memory, our_memory]) = ([theirs, ours].map(readable), memory.map(megabytes));
+    println!("| {name} | {rows} × {columns} | {theirs} | {ours} | {factor:.1} | {their_memory} | {our_memory} |");
 }
 
 fn time(run: impl Fn()) -> Duration {
@@ -54,5 +52,20 @@ fn peak(run: impl Fn()) -> usize {
 }
 
 fn megabytes(bytes: usize) -> String {
-    format!("{:.3} MB", bytes as f64 / 1e6)
+    format!("{} MB", three_digits(bytes as f64 / 1e6))
+}
+
+fn readable(time: Duration) -> String {
+    let (value, unit) = match time.as_secs_f64() {
+        seconds if seconds < 1e-3 => (1e6 * seconds, "µs"),
+        seconds if seconds < 1.0 => (1e3 * seconds, "ms"),
+        seconds => (seconds, "s"),
+    };
+    format!("{} {unit}", three_digits(value))
+}
+
+/// Three digits in all, or three places behind the point.
+fn three_digits(value: f64) -> String {
+    let before = if value < 1.0 { 0 } else { value.log10() as usize + 1 };
+    format!("{value:.*}", 3usize.saturating_sub(before))
 }

@@ -176,15 +176,22 @@ impl Watch {
         let mean = |part: &[f32]| part.iter().sum::<f32>() / part.len() as f32;
         let curve: Vec<f32> = self.losses.chunks(part).map(mean).collect();
         let top = curve.iter().copied().fold(0f32, f32::max) * 1.05;
-        let area = SVGBackend::new(&path, (640, 400)).into_drawing_area();
+        let area = SVGBackend::new(&path, (960, 600)).into_drawing_area();
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&area)
-            .margin(16)
-            .caption(self.title, ("sans-serif", 18))
-            .x_label_area_size(40)
-            .y_label_area_size(56)
+            .margin(24)
+            .caption(self.title, ("sans-serif", 24))
+            .x_label_area_size(56)
+            .y_label_area_size(72)
             .build_cartesian_2d(0..self.losses.len(), 0f32..top)?;
-        chart.configure_mesh().light_line_style(TRANSPARENT).x_desc("step").y_desc("loss").draw()?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .label_style(("sans-serif", 18))
+            .x_desc("step")
+            .y_desc("loss")
+            .draw()?;
         let points = curve.iter().enumerate().map(|(i, &loss)| (i * part + part / 2, loss));
         chart.draw_series(LineSeries::new(points, RGBColor(20, 90, 160).stroke_width(2)))?;
         area.present()?;
