@@ -122,6 +122,7 @@ fn draw(path: &Path, runs: [&Run; 2]) -> Result<(), Box<dyn Error>> {
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .y_labels(6)
         .light_line_style(TRANSPARENT)
         .label_style(("sans-serif", 18))
         .x_desc("epoch")
@@ -139,6 +140,7 @@ fn draw(path: &Path, runs: [&Run; 2]) -> Result<(), Box<dyn Error>> {
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperRight)
+        .margin(0)
         .label_font(("sans-serif", 18))
         .background_style(WHITE)
         .border_style(TRANSPARENT)
