@@ -19,7 +19,7 @@ pub fn table(framework: &str) {
 }
 
 /// Prints a row: the median time of each, and what it has allocated at once beside its inputs.
-pub fn measure(name: &str, rows: usize, columns: usize, theirs: impl Fn(), ours: impl Fn()) {
+pub fn measure(name: &str, shape: &str, theirs: impl Fn(), ours: impl Fn()) {
     theirs();
     ours();
     let memory = [peak(&theirs), peak(&ours)];
@@ -35,7 +35,7 @@ pub fn measure(name: &str, rows: usize, columns: usize, theirs: impl Fn(), ours:
     });
     let factor = theirs.as_secs_f64() / ours.as_secs_f64();
     let ([theirs, ours], [their_memory, our_memory]) = ([theirs, ours].map(readable), memory.map(megabytes));
-    println!("| {name} | {rows} × {columns} | {theirs} | {ours} | {factor:.1} | {their_memory} | {our_memory} |");
+    println!("| {name} | {shape} | {theirs} | {ours} | {factor:.1} | {their_memory} | {our_memory} |");
 }
 
 fn time(run: impl Fn()) -> Duration {
