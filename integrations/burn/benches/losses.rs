@@ -112,7 +112,7 @@ fn main() {
         let (steps_of, letters_of) = (all(steps), all(letters));
         let theirs =
             |x: &Tensor<3>| theirs.forward(log_softmax(x.clone(), 2), y.clone(), steps_of.clone(), letters_of.clone());
-        let given = |x| inputs! { pred: x, label: &y, pred_lengths: &steps_of, label_lengths: &letters_of };
+        let given = |x: &Tensor<3>| inputs! { pred: x, label: &y, pred_lengths: &steps_of, label_lengths: &letters_of };
         let ours = |x: &Tensor<3>| op.forward(&given(x)).expect("the loss takes these tensors");
         let shape = format!("{steps} × {batch} × {symbols}, {letters} labels");
         measure("CTCLoss", &shape, || step(&x, theirs), || step(&x, ours));
