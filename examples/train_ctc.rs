@@ -108,7 +108,7 @@ impl Reader {
     }
 
     fn hidden(&self, strips: &Strips) -> Array2<f32> {
-        self.first.layer.forward(&strips.windows).mapv(|x| x.max(0.0))
+        self.first.layer.forward(&strips.windows).mapv_into(|x| x.max(0.0))
     }
 
     /// How many strips are read as they are labelled: the best class of each step, without repeats, without blanks.
