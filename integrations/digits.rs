@@ -111,16 +111,25 @@ fn draw(path: &Path, runs: [&Run; 2]) -> Result<(), Box<dyn Error>> {
         run.losses.chunks(epoch).map(|batch| batch.iter().sum::<f32>() / batch.len() as f32).collect::<Vec<_>>()
     });
     let top = curves.iter().flatten().copied().fold(0f32, f32::max);
-    let area = SVGBackend::new(path, (640, 400)).into_drawing_area();
+    let area = SVGBackend::new(path, (960, 600)).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
-        .margin(16)
-        .x_label_area_size(40)
-        .y_label_area_size(48)
+        .margin(24)
+        .caption("digits, cross-entropy", ("sans-serif", 24))
+        .x_label_area_size(56)
+        .y_label_area_size(72)
         .build_cartesian_2d(1..EPOCHS, 0f32..top * 1.05)?;
-    chart.configure_mesh().light_line_style(TRANSPARENT).x_desc("epoch").y_desc("mean loss").draw()?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .y_labels(6)
+        .light_line_style(TRANSPARENT)
+        .label_style(("sans-serif", 18))
+        .x_desc("epoch")
+        .y_desc("mean loss")
+        .draw()?;
     // The second curve is wider and lies below the first, so that both show where they are the same.
-    let styles = [BLACK.stroke_width(1), RGBColor(240, 160, 60).stroke_width(5)];
+    let styles = [BLACK.stroke_width(2), RGBColor(240, 160, 60).stroke_width(6)];
     for (run, (curve, style)) in runs.iter().zip(curves.iter().zip(styles)).rev() {
         let points = curve.iter().enumerate().map(|(epoch, &loss)| (epoch + 1, loss));
         chart
@@ -128,7 +137,14 @@ fn draw(path: &Path, runs: [&Run; 2]) -> Result<(), Box<dyn Error>> {
             .label(run.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
     }
-    chart.configure_series_labels().background_style(WHITE).border_style(TRANSPARENT).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .margin(0)
+        .label_font(("sans-serif", 18))
+        .background_style(WHITE)
+        .border_style(TRANSPARENT)
+        .draw()?;
     area.present()?;
     println!("{}: the curves of both runs", path.display());
     Ok(())

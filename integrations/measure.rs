@@ -9,8 +9,8 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// Rows and columns: a small model's output, an image classifier's, a language model's.
 pub const SHAPES: [(usize, usize); 3] = [(64, 10), (128, 1000), (512, 32000)];
 
-/// How long each of the two is repeated, in turns, after a first call each that does not count.
-const BUDGET: Duration = Duration::from_millis(400);
+/// How long the two are repeated, in turns, after a first call each that does not count: it compiles.
+const BUDGET: Duration = Duration::from_secs(2);
 
 /// The head of the table.
 pub fn table(framework: &str) {
@@ -19,13 +19,13 @@ pub fn table(framework: &str) {
 }
 
 /// Prints a row: the median time of each, and what it has allocated at once beside its inputs.
-pub fn measure(name: &str, rows: usize, columns: usize, theirs: impl Fn(), ours: impl Fn()) {
+pub fn measure(name: &str, shape: &str, theirs: impl Fn(), ours: impl Fn()) {
     theirs();
     ours();
     let memory = [peak(&theirs), peak(&ours)];
     let mut times = [vec![], vec![]];
     let start = Instant::now();
-    while start.elapsed() < 2 * BUDGET || times[0].len() < 3 {
+    while start.elapsed() < BUDGET || times[0].len() < 7 {
         times[0].push(time(&theirs));
         times[1].push(time(&ours));
     }
@@ -33,11 +33,9 @@ pub fn measure(name: &str, rows: usize, columns: usize, theirs: impl Fn(), ours:
         times.sort();
         times[times.len() / 2]
     });
-    let [their_memory, our_memory] = memory.map(megabytes);
     let factor = theirs.as_secs_f64() / ours.as_secs_f64();
-    println!(
-        "| {name} | {rows} × {columns} | {theirs:.3?} | {ours:.3?} | {factor:.1} | {their_memory} | {our_memory} |"
-    );
+    let ([theirs, ours], [their_memory, our_memory]) = ([theirs, ours].map(readable), memory.map(megabytes));
+    println!("| {name} | {shape} | {theirs} | {ours} | {factor:.1} | {their_memory} | {our_memory} |");
 }
 
 fn time(run: impl Fn()) -> Duration {
@@ -54,5 +52,20 @@ fn peak(run: impl Fn()) -> usize {
 }
 
 fn megabytes(bytes: usize) -> String {
-    format!("{:.3} MB", bytes as f64 / 1e6)
+    format!("{} MB", three_digits(bytes as f64 / 1e6))
+}
+
+fn readable(time: Duration) -> String {
+    let (value, unit) = match time.as_secs_f64() {
+        seconds if seconds < 1e-3 => (1e6 * seconds, "µs"),
+        seconds if seconds < 1.0 => (1e3 * seconds, "ms"),
+        seconds => (seconds, "s"),
+    };
+    format!("{} {unit}", three_digits(value))
+}
+
+/// Three digits in all, or three places behind the point.
+fn three_digits(value: f64) -> String {
+    let before = if value < 1.0 { 0 } else { value.log10() as usize + 1 };
+    format!("{value:.*}", 3usize.saturating_sub(before))
 }

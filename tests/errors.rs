@@ -35,6 +35,7 @@ fn names() {
     let x = zeros(2, 3);
     assert_refused!(L2Loss::new(), {pred: x}, NONE, "label: missing; l2 needs pred, label");
     assert_refused!(SoftmaxCELoss::new(), {pred: x}, NONE, "label: missing; softmax_cross_entropy needs pred, label");
+    assert_refused!(L2Loss::new(), {pred: x, labels: x}, NONE, "label: missing; l2 needs pred, label; labels is given");
     assert_refused!(
         L2Loss::new(), {pred: x, label: x, wieght: x}, NONE,
         "wieght: unknown; l2 takes pred, label, sample_weight"

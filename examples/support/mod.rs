@@ -1,8 +1,8 @@
-//! What the training examples share: digits, a dense layer with momentum, a progress bar, a picture of the loss curve.
+//! What the training examples share: digits, dense layers with momentum or Adam, a progress bar, a picture of the loss curve.
 #![allow(dead_code)] // each example uses a part
 
 use indicatif::{ProgressBar, ProgressStyle};
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array, Array1, Array2, Axis, Dimension, Zip};
 use plotters::prelude::*;
 use safetensors::SafeTensors;
 use std::error::Error;
@@ -87,6 +87,51 @@ impl Layer {
     }
 }
 
+/// A dense layer trained by Adam. Source: D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015,
+/// algorithm 1.
+pub struct Adam {
+    pub layer: Layer,
+    /// The moments of the gradients of weights and bias: the mean, and the mean of the squares.
+    weights: [Array2<f32>; 2],
+    bias: [Array1<f32>; 2],
+    steps: i32,
+}
+
+impl Adam {
+    pub fn new(inputs: usize, outputs: usize, random: &mut fastrand::Rng) -> Self {
+        let layer = Layer::new(inputs, outputs, random);
+        let weights = [(); 2].map(|()| Array2::zeros(layer.weights.dim()));
+        let bias = [(); 2].map(|()| Array1::zeros(outputs));
+        Self { layer, weights, bias, steps: 0 }
+    }
+
+    /// Takes a step against the gradient, and returns the gradient by `x`.
+    pub fn step(&mut self, x: &Array2<f32>, grad: &Array2<f32>, rate: f32) -> Array2<f32> {
+        let below = grad.dot(&self.layer.weights.t());
+        self.steps += 1;
+        adam(&mut self.layer.weights, &mut self.weights, &x.t().dot(grad), rate, self.steps);
+        adam(&mut self.layer.bias, &mut self.bias, &grad.sum_axis(Axis(0)), rate, self.steps);
+        below
+    }
+}
+
+fn adam<D: Dimension>(
+    parameter: &mut Array<f32, D>,
+    [mean, square]: &mut [Array<f32, D>; 2],
+    grad: &Array<f32, D>,
+    rate: f32,
+    step: i32,
+) {
+    const DECAY: [f32; 2] = [0.9, 0.999];
+    // The moments start at zero; their first values are too small by these.
+    let unbias = DECAY.map(|decay| 1.0 / (1.0 - decay.powi(step)));
+    Zip::from(parameter).and(mean).and(square).and(grad).for_each(|parameter, mean, square, &grad| {
+        *mean = DECAY[0] * *mean + (1.0 - DECAY[0]) * grad;
+        *square = DECAY[1] * *square + (1.0 - DECAY[1]) * grad * grad;
+        *parameter -= rate * *mean * unbias[0] / ((*square * unbias[1]).sqrt() + 1e-8);
+    });
+}
+
 /// Where the largest of each row is.
 pub fn best(scores: &Array2<f32>) -> Vec<usize> {
     let best = |row: ndarray::ArrayView1<f32>| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
@@ -131,15 +176,22 @@ impl Watch {
         let mean = |part: &[f32]| part.iter().sum::<f32>() / part.len() as f32;
         let curve: Vec<f32> = self.losses.chunks(part).map(mean).collect();
         let top = curve.iter().copied().fold(0f32, f32::max) * 1.05;
-        let area = SVGBackend::new(&path, (640, 400)).into_drawing_area();
+        let area = SVGBackend::new(&path, (960, 600)).into_drawing_area();
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&area)
-            .margin(16)
-            .caption(self.title, ("sans-serif", 18))
-            .x_label_area_size(40)
-            .y_label_area_size(56)
+            .margin(24)
+            .caption(self.title, ("sans-serif", 24))
+            .x_label_area_size(56)
+            .y_label_area_size(72)
             .build_cartesian_2d(0..self.losses.len(), 0f32..top)?;
-        chart.configure_mesh().light_line_style(TRANSPARENT).x_desc("step").y_desc("loss").draw()?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .label_style(("sans-serif", 18))
+            .x_desc("step")
+            .y_desc("loss")
+            .draw()?;
         let points = curve.iter().enumerate().map(|(i, &loss)| (i * part + part / 2, loss));
         chart.draw_series(LineSeries::new(points, RGBColor(20, 90, 160).stroke_width(2)))?;
         area.present()?;

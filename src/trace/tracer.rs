@@ -219,10 +219,11 @@ impl Tracer {
     fn spec(&self, name: &str) -> Result<&Spec> {
         self.ask(name);
         self.given.iter().find(|s| s.name == name).ok_or_else(|| {
-            // An optional input that is not there is not needed.
-            let needed = |asked: &&String| *asked == name || self.given.iter().any(|s| s.name == **asked);
-            let needed: Vec<String> = self.state.borrow().asked.iter().filter(needed).cloned().collect();
-            Error::MissingInput { input: name.to_string(), loss: self.name.clone(), needed: needed.join(", ") }
+            // An optional input that is not there is not needed; what was not asked for yet may be this one, misspelt.
+            let is_asked = |s: &&str| self.state.borrow().asked.iter().any(|a| a == s);
+            let (known, others): (_, Vec<_>) = self.given.iter().map(|s| &*s.name).chain([name]).partition(is_asked);
+            let needed = others.iter().fold(known.join(", "), |list, s| list + "; " + s + " is given");
+            Error::MissingInput { input: name.to_string(), loss: self.name.clone(), needed }
         })
     }
 

@@ -20,12 +20,13 @@
 //! ```
 //!
 //! [`losses`] has the fourteen losses of `mxnet.gluon.loss` with their parameters, and a [`LossOp`] takes any
-//! [`Loss`](lossjit::Loss), so a loss of your own, declared as its formula, becomes an operation in the same way:
+//! [`Loss`](lossjit::Loss), so a loss of your own, declared as its formula, becomes an operation in the same way. The library
+//! itself is [`lossjit`] here:
 //!
 //! ```
 //! use burn::tensor::{Device, Int, Tensor};
 //! use lossjit_burn::{LossOp, inputs};
-//! use lossjit::{Expr, Loss, Result, Tracer};
+//! use lossjit_burn::lossjit::{Expr, Loss, Result, Tracer};
 //!
 //! /// Lin et al., "Focal Loss for Dense Object Detection" (2017), eq. 4, with γ = 2.
 //! struct FocalLoss;
@@ -85,7 +86,7 @@ mod flex;
 mod op;
 
 pub use extension::{Call, LossBackend, Operand, Outcome};
-pub use lossjit::{Backward, losses};
+pub use lossjit::{self, Backward, losses};
 pub use op::{Input, LossOp};
 
 /// Inputs by name, from tensors: `inputs! { pred: &logits, label: &labels }`.

@@ -1,10 +1,11 @@
 //! Every loss and every input of each that has a gradient: it is there, and it is the one of finite differences.
 
+#[macro_use]
 #[path = "../../calls.rs"]
 mod calls;
 
 use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
-use calls::{CALLS, Call, assert_complete, compare, head};
+use calls::{Call, compare, head};
 use lossjit_burn::{Input, LossOp};
 
 /// A tensor of one dimension, whatever the input's shape is.
@@ -69,44 +70,4 @@ fn check(call: &Call, required: &[String]) {
     }
 }
 
-fn check_loss(loss: &str) {
-    for call in CALLS.iter().filter(|call| call.loss == loss) {
-        let differentiable = call.differentiable();
-        differentiable.iter().for_each(|name| check(call, std::slice::from_ref(name)));
-        check(call, &differentiable);
-    }
-}
-
-macro_rules! losses {
-    ($($test:ident $loss:literal)*) => {
-        $(#[test]
-        fn $test() {
-            check_loss($loss);
-        })*
-
-        const TESTED: &[&str] = &[$($loss),*];
-    };
-}
-
-losses! {
-    l2 "L2Loss"
-    l1 "L1Loss"
-    sigmoid_binary_cross_entropy "SigmoidBinaryCrossEntropyLoss"
-    softmax_cross_entropy "SoftmaxCrossEntropyLoss"
-    kl_div "KLDivLoss"
-    ctc "CTCLoss"
-    huber "HuberLoss"
-    hinge "HingeLoss"
-    squared_hinge "SquaredHingeLoss"
-    logistic "LogisticLoss"
-    triplet "TripletLoss"
-    poisson_nll "PoissonNLLLoss"
-    cosine_embedding "CosineEmbeddingLoss"
-    sdml "SDMLLoss"
-}
-
-#[test]
-fn every_loss_and_input_is_tested() {
-    assert_complete();
-    assert!(lossjit::losses::LOSSES.iter().all(|entry| TESTED.contains(&entry.name)));
-}
+test_losses!(check);

@@ -21,7 +21,7 @@ fn compare(name: &str, labels: impl Fn(usize, usize) -> Result<Tensor>, theirs: 
             let grads = loss(&pred, &label).and_then(|loss| loss.backward()).expect("both losses take these tensors");
             assert!(grads.get(&pred).is_some());
         };
-        measure(name, rows, columns, || step(theirs), || step(ours));
+        measure(name, &format!("{rows} × {columns}"), || step(theirs), || step(ours));
     }
     Ok(())
 }
@@ -39,6 +39,10 @@ fn main() -> Result<()> {
     let op = LossOp::new(SoftmaxCrossEntropyLoss::new());
     let ours = |x: &Tensor, y: &Tensor| op.forward(&inputs! { pred: x, label: y })?.mean_all();
     compare("cross_entropy", classes, &loss::cross_entropy, &ours)?;
+
+    let op = LossOp::new(SoftmaxCrossEntropyLoss::new().from_logits(true));
+    let ours = |x: &Tensor, y: &Tensor| op.forward(&inputs! { pred: x, label: y })?.mean_all();
+    compare("nll", classes, &loss::nll, &ours)?;
 
     let op = LossOp::new(SigmoidBinaryCrossEntropyLoss::new());
     let ours = |x: &Tensor, y: &Tensor| op.forward(&inputs! { pred: x, label: y })?.mean_all();

@@ -19,12 +19,13 @@
 //! ```
 //!
 //! [`losses`] has the fourteen losses of `mxnet.gluon.loss` with their parameters, and a [`LossOp`] takes any
-//! [`Loss`](lossjit::Loss), so a loss of your own, declared as its formula, becomes an operation in the same way:
+//! [`Loss`](lossjit::Loss), so a loss of your own, declared as its formula, becomes an operation in the same way. The library
+//! itself is [`lossjit`] here:
 //!
 //! ```
 //! use candle_core::{Device, Tensor, Var};
 //! use lossjit_candle::{LossOp, inputs};
-//! use lossjit::{Expr, Loss, Result, Tracer};
+//! use lossjit_candle::lossjit::{Expr, Loss, Result, Tracer};
 //!
 //! /// Lin et al., "Focal Loss for Dense Object Detection" (2017), eq. 4, with γ = 2.
 //! struct FocalLoss;
@@ -73,7 +74,7 @@ mod attach;
 mod op;
 mod tensor;
 
-pub use lossjit::{Backward, losses};
+pub use lossjit::{self, Backward, losses};
 pub use op::{Inputs, LossOp};
 
 /// Inputs by name, from tensors or variables: `inputs! { pred: &logits, label: &labels }`.
