@@ -14,9 +14,7 @@ use crate::ir::{AxisId, Dtype, Id, Op};
 use crate::nest::{Nest, Step, TILE};
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{
-    ConstantData, FuncRef, InstBuilder, MemFlagsData, Type, Value, types,
-};
+use cranelift_codegen::ir::{ConstantData, FuncRef, InstBuilder, MemFlagsData, Type, Value, types};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use std::collections::{BTreeMap, HashMap};
 

@@ -8,7 +8,7 @@ use super::phases::{Sink, Tree};
 use super::plan::Plan;
 use super::{Layout, Place, Slot, SlotId, Step, native_numbers, tile};
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, AxisSet, Fold, Graph, Id, Kind, Op, Work};
+use crate::ir::{AxisId, AxisSet, Fold, Graph, Id, Kind, Op, Point, Work};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Recomputing costs at most so many flops; what costs more is kept.
@@ -350,8 +350,19 @@ impl<'g> Walk<'g> {
         loops.iter().any(|nested| !open(nested) && !own.contains(nested.0) && self.extents[nested.0.index()] == 0)
     }
 
+    /// What is compared with the largest of it is not made again either: outside lanes it would be rounded otherwise than in
+    /// them, and the largest of several values would be none of them.
     fn is_costly(&self, value: Id) -> bool {
-        self.cost(value, &mut HashSet::new()) > CHEAP
+        self.cost(value, &mut HashSet::new()) > CHEAP || self.is_compared(value)
+    }
+
+    fn is_compared(&self, value: Id) -> bool {
+        let is_largest = |&id: &Id| matches!(self.graph.as_fold(id), Some((Fold::Amax, ..)));
+        let compares = |id: Id| {
+            let compared = self.graph.as_point(id).filter(|(point, _)| *point == Point::Eq);
+            compared.is_some_and(|(_, args)| args.contains(&value) && args.iter().any(is_largest))
+        };
+        self.graph.as_point(value).is_some() && self.graph.ids().any(compares)
     }
 
     /// Lanes that are no neighbours in memory are read one by one.
