@@ -6,7 +6,7 @@ use super::facts::{Egraph, Facts};
 use super::rules::rewrites;
 use crate::error::Result;
 use crate::ir::{Builder, Graph, Id, Node};
-use egg::{Runner, SimpleScheduler, StopReason};
+use egg::{Rewrite, RewriteScheduler, Runner, RunnerLimits, SearchMatches, StopReason};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +14,8 @@ use std::time::Duration;
 /// Limits are counts, never times, so that equal graphs always give equal results.
 const MAX_ITERATIONS: usize = 40;
 const MAX_ENODES: usize = 50_000;
+/// Matches of all rules in one iteration. Of branches inside branches there may be any number, kept until they are applied.
+const MAX_MATCHES: usize = 1 << 18;
 /// Of more classes none is chosen: what each needs is a set of classes, and all of them together a square.
 const MAX_CLASSES: usize = 1 << 15;
 
@@ -81,7 +83,7 @@ pub(super) fn saturate(graph: &Graph, mut egraph: Egraph) -> (Vec<Id>, Runner<No
     }
     let runner = Runner::<_, _, ()>::new(Facts::default())
         .with_egraph(egraph)
-        .with_scheduler(SimpleScheduler)
+        .with_scheduler(Bounded)
         .with_iter_limit(MAX_ITERATIONS)
         .with_node_limit(MAX_ENODES)
         .with_time_limit(Duration::MAX);
@@ -90,6 +92,29 @@ pub(super) fn saturate(graph: &Graph, mut egraph: Egraph) -> (Vec<Id>, Runner<No
     let (clock, _) = quanta::Clock::mock();
     let runner = quanta::with_clock(&clock, || runner.run(rewrites()));
     (class, runner)
+}
+
+/// Every rule in every iteration, until an iteration has too many matches.
+struct Bounded;
+
+impl RewriteScheduler<Node, Facts> for Bounded {
+    fn search_rewrites<'a>(
+        &mut self,
+        iteration: usize,
+        egraph: &Egraph,
+        rewrites: &[&'a Rewrite<Node, Facts>],
+        limits: &RunnerLimits,
+    ) -> std::result::Result<Vec<Vec<SearchMatches<'a, Node>>>, StopReason> {
+        let mut left = MAX_MATCHES;
+        let search = |rewrite: &&'a Rewrite<Node, Facts>| {
+            limits.check_limits(iteration, egraph)?;
+            let found = rewrite.search_with_limit(egraph, left + 1);
+            let count = found.iter().map(|matches| matches.substs.len()).sum();
+            left = left.checked_sub(count).ok_or_else(|| StopReason::Other("too many matches".into()))?;
+            Ok(found)
+        };
+        rewrites.iter().map(search).collect()
+    }
 }
 
 /// The graph of the cheapest forms; `None` where some value has none.
