@@ -108,6 +108,45 @@ out[i] = %8
     assert!(report.saturated && report.classes < 200, "{report}{simple}");
 }
 
+/// Branches inside branches: patterns of two of them have matches without number.
+#[test]
+fn branches_inside_branches_are_bounded() {
+    let text = "graph rule(x0[i]: float, x1[k]: float, x2[]: float, x3[]: float, x4[j k]: int, x5[j k]: float, x6[]: float, x7[j k]: float) over i j k
+%0[i k]: bool = le @k @i
+%1: float = read x6
+%2[j k]: float = read x7 @j @k
+%3[j k]: bool = le %1 %2
+%4[j k]: float = read x5 @j @k
+%5[j k]: float = softplus %4
+%6[j k]: int = read x4 @j @k
+%7[j k]: bool = lt %6 @k
+%8[k]: float = read x1 @k
+%9: float = read x2
+%10[k]: bool = le %8 %9
+%11[i]: float = read x0 @i
+%12[i]: float = exp %11
+%13[i]: float = log %12
+%14[i]: float = neg %13
+%15[i k]: float = select %10 0.0 %14
+%16: float = read x3
+%17: float = sum @k %16
+%18[i k]: float = mul %15 %17
+%19: float = mul %17 -0.30789588390255496
+%20[i k]: float = sub %18 %19
+%21[i j k]: float = select %7 %20 0.0
+%22[i j k]: float = mul %5 %21
+%23[i j k]: float = select %3 %22 0.0
+%24[i j k]: float = select %3 0.0 %22
+%25[i j k]: float = add %23 %24
+%26[i j k]: float = select %0 0.0 %25
+%27[i j k]: float = select %0 %25 0.0
+%28[i j k]: float = add %26 %27
+out[i j k] = %28
+";
+    let (_, report) = simplify(&parse(text).unwrap()).unwrap();
+    assert!(!report.saturated && report.nodes < 100_000, "{report}");
+}
+
 #[test]
 fn graph_tables() {
     let mut b = Builder::new("wide");
