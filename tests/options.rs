@@ -159,7 +159,11 @@ fn an_empty_denominator() {
 
 fn calls_of_exp(body: &[Step], nest: &Nest) -> usize {
     let count = |step: &Step| match step {
-        Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } => calls_of_exp(body, nest),
+        Step::Loop { body, .. }
+        | Step::Tile { body, .. }
+        | Step::Block { body, .. }
+        | Step::Part { body, .. }
+        | Step::Lanes { body } => calls_of_exp(body, nest),
         Step::Call { value, .. } => {
             usize::from(nest.graph.as_point(*value).is_some_and(|(p, _)| p == lossjit::ir::Point::Exp))
         }

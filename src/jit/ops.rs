@@ -33,11 +33,14 @@ impl Emitter<'_> {
     }
 
     /// A float that is at hand, in f64.
-    fn exact(&mut self, id: Id) -> Result<Value> {
+    pub(super) fn exact(&mut self, id: Id) -> Result<Value> {
         if let Op::Float(x) = self.nest.graph.op(id) {
             return Ok(self.f64_const(x.get()));
         }
         let val = self.get(id)?;
+        if self.real == types::F64 {
+            return Ok(val.value);
+        }
         Ok(val.exact.unwrap_or_else(|| self.b.ins().fpromote(types::F64, val.value)))
     }
 

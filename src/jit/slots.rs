@@ -154,6 +154,12 @@ impl Emitter<'_> {
     pub(super) fn keep(&mut self, value: Id, slot: SlotId) -> Result<()> {
         let val = self.get(value)?;
         let wide = self.is_laned(slot);
+        if self.nest.slots[slot].place == Place::Sums {
+            let total = self.exact(value)?;
+            let (address, _) = self.slot_address(slot)?;
+            self.store_sums(&[total], address);
+            return Ok(());
+        }
         let value = self.widen(val, Kind::Float, wide);
         let (address, region) = self.slot_address(slot)?;
         self.b.ins().store(self.regions.flags(region), value, address, 0);

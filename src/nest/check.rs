@@ -221,7 +221,8 @@ impl Checker<'_> {
                 self.slot_of(*slot, *value)?;
                 self.indexable(*slot)?;
                 let (found, axes) = (&self.nest.slots[*slot], graph.ty(*value).axes);
-                ensure(found.place != Place::Sums, || format!("%{value} is kept among sums"))?;
+                let is_sum = matches!(graph.as_fold(*value), Some((Fold::Sum, ..))) && self.lanes.is_none();
+                ensure(found.place != Place::Sums || is_sum, || format!("%{value} is kept among sums"))?;
                 let shared = |lane: AxisId| axes.contains(lane) && !found.axes.contains(&lane);
                 ensure(!self.lanes.is_some_and(|(lane, _)| shared(lane)), || {
                     format!("the lanes of %{value} share one element of its slot")

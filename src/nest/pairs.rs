@@ -62,7 +62,7 @@ impl Plan {
         let terms = axes(first).iter().try_fold(1usize, |n, a| n.checked_mul(extents[a.index()]))?;
         let size = BLOCK.min(PAIRS / extents[other.index()].max(1)).max(1).min(extents[block.index()]);
         let worth = terms >= WORTH && extents[first.depth.index()] > 1 && place(first.depth)? > rows.max(columns);
-        let blocks = Blocks { axis: block, size, outside: AxisSet::EMPTY };
+        let blocks = Blocks { axis: block, size, outside: AxisSet::EMPTY, apart: None };
         let fits = worth && sums.contains(first) && order.first() == Some(&block);
         fits.then(|| Self { order: order.to_vec(), blocks: Some(blocks), sums, invariants: BTreeSet::new() })
     }

@@ -210,7 +210,11 @@ impl Phases<'_> {
     /// Arranges sinks inside blocks: loops over a block's indices, and between them the sums that are taken for all of
     /// them.
     fn arrange_block(&mut self, context: AxisSet, sinks: Vec<SinkInfo>) -> Vec<Tree> {
-        let is_whole = |sink: &SinkInfo| matches!(sink.sink, Sink::Pairs(_));
+        let apart = self.plan.blocks.and_then(|blocks| blocks.apart);
+        let is_pairs = |sink: &SinkInfo| matches!(sink.sink, Sink::Pairs(_));
+        let is_apart =
+            |sink: &SinkInfo| !matches!(sink.sink, Sink::Keep(_)) && apart.is_some_and(|a| !sink.domain.contains(a));
+        let is_whole = |sink: &SinkInfo| is_pairs(sink) || is_apart(sink);
         let mut passes: Vec<usize> = vec![];
         for sink in &sinks {
             let earliest = sinks.iter().zip(&passes).filter_map(|(other, &pass)| {
@@ -225,7 +229,9 @@ impl Phases<'_> {
                 let here = sinks.iter().zip(&passes).filter(|(s, p)| **p == pass && is_whole(s) == whole);
                 here.map(|(s, _)| s.clone()).collect()
             };
-            trees.extend(at(true).into_iter().map(|s| Tree::Sink(s.sink)));
+            let (pairs, rows): (Vec<SinkInfo>, Vec<SinkInfo>) = at(true).into_iter().partition(is_pairs);
+            trees.extend(pairs.into_iter().map(|s| Tree::Sink(s.sink)));
+            trees.extend(self.arrange(context, rows));
             trees.extend(self.arrange(context, at(false)));
         }
         trees

@@ -226,7 +226,10 @@ impl<'g> Walk<'g> {
     fn keep(&mut self, depth: usize, value: Id) {
         if self.kept.contains_key(&value) {
             let shared = self.depth_of_kept(value);
-            let slot = self.slot(value, shared, Place::Row);
+            // The functions of a row's sum take all of its digits.
+            let apart = self.plan.blocks.is_some_and(|blocks| blocks.apart.is_some());
+            let is_sum = matches!(self.graph.as_fold(value), Some((Fold::Sum, ..)));
+            let slot = self.slot(value, shared, if apart && is_sum { Place::Sums } else { Place::Row });
             self.bodies[depth].push(Step::Keep { value, slot });
             self.at_hand(shared, value, AtHand::Slot(slot));
             // In the loop that made it, the value itself is nearer.

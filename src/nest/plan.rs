@@ -17,7 +17,8 @@ pub struct Plan {
     pub blocks: Option<Blocks>,
     /// The sums over pairs that the kernel takes for a block.
     pub sums: Vec<PairSum>,
-    /// Values that vary along the lanes but not along a loop around them: they are computed before that loop.
+    /// Values that vary along the lanes but not along a loop around them: they are computed before that loop. And what rows
+    /// that stand apart read by an index from data: it is read with the row, before anything is written in its place.
     pub invariants: BTreeSet<Id>,
 }
 
@@ -29,6 +30,8 @@ pub struct Blocks {
     pub size: usize,
     /// The axes whose loops stand outside the blocks.
     pub outside: AxisSet,
+    /// Where it is set, what does not run along this axis has loops of its own over a block, and so lanes along the rows.
+    pub apart: Option<AxisId>,
 }
 
 /// Rows of more elements than this, in all buffers, are worth the calls of elementary functions that they make.
@@ -39,6 +42,12 @@ const ROW_WORK: u32 = 32;
 
 /// Fewer rows than this are not worth turning.
 const ROWS: usize = 16;
+
+/// Rows of a block whose elementary functions are called together.
+const TOGETHER: usize = 64;
+
+/// Rows of more elements than this take so long that one function more does not show.
+const LONG: usize = 1 << 11;
 
 /// Flops that are worth a load.
 const WORTH: u32 = 4;
@@ -52,8 +61,9 @@ impl Plan {
         let order = order(graph, extents, layout);
         let pairs = Self::of_pairs(graph, extents, layout, &order);
         let rows = Self::of_short_rows(graph, extents, &order);
-        let plain = Self { order, blocks: None, sums: vec![], invariants: BTreeSet::new() };
-        let plans = pairs.into_iter().chain(rows).chain([plain]);
+        let plain = Self { order: order.clone(), blocks: None, sums: vec![], invariants: BTreeSet::new() };
+        let long = Self::of_long_rows(graph, extents, &order);
+        let plans = pairs.into_iter().chain(rows).chain(long).chain([plain]);
         plans.map(|plan| Self { invariants: plan.loop_invariants(graph), ..plan }).collect()
     }
 
@@ -66,7 +76,7 @@ impl Plan {
         };
         let (Some(first), Some(&lanes)) = (outermost, self.order.last()) else { return BTreeSet::new() };
         let works = works(graph);
-        let mut invariants = BTreeSet::new();
+        let mut invariants = self.reads_by_data(graph);
         for user in graph.ids().filter(|&id| graph.as_point(id).is_some()) {
             for &value in &graph.node(user).args {
                 let axes = graph.ty(value).axes;
@@ -77,6 +87,17 @@ impl Plan {
             }
         }
         invariants
+    }
+
+    fn reads_by_data(&self, graph: &Graph) -> BTreeSet<Id> {
+        let Some(Blocks { axis, apart: Some(inner), .. }) = self.blocks else { return BTreeSet::new() };
+        let by_data = |&id: &Id| {
+            let (axes, read) = (graph.ty(id).axes, graph.as_read(id));
+            let plain = |&index: &Id| matches!(graph.op(index), Op::Axis(_) | Op::Int(_));
+            let float = graph.ty(id).kind == Kind::Float && axes.contains(axis) && !axes.contains(inner);
+            float && read.is_some_and(|(_, indices)| !indices.iter().all(plain))
+        };
+        graph.ids().filter(by_data).collect()
     }
 
     /// Blocks of the second axis from the inside, and lanes along it, where the innermost is short.
@@ -97,13 +118,39 @@ impl Plan {
             return None;
         }
         let size = (ELEMENTS / row / ROWS * ROWS).clamp(ROWS, TILE).min(extent(rows));
-        let blocks = Blocks { axis: *rows, size, outside: outside.iter().copied().collect() };
+        let blocks = Blocks { axis: *rows, size, outside: outside.iter().copied().collect(), apart: None };
         Some(Self {
             order: [outside, &[*inner, *rows]].concat(),
             blocks: Some(blocks),
             sums: vec![],
             invariants: BTreeSet::new(),
         })
+    }
+}
+
+impl Plan {
+    /// Blocks of rows whose elementary functions, those that a row has one of, are called for all of them together: one by
+    /// one such a function takes as long as a hundred elements of the row.
+    fn of_long_rows(graph: &Graph, extents: &[usize], order: &[AxisId]) -> Option<Self> {
+        let [outside @ .., rows, inner] = order else { return None };
+        // What the elements of the row wait for cannot be put off.
+        let mut waited: BTreeSet<Id> = BTreeSet::new();
+        for user in graph.ids().collect::<Vec<_>>().into_iter().rev() {
+            if graph.ty(user).axes.contains(*inner) || waited.contains(&user) {
+                waited.extend(graph.node(user).args.iter().copied());
+            }
+        }
+        let of_row = |id: Id| {
+            let math = graph.as_point(id).is_some_and(|(point, _)| point.is_math());
+            math && graph.ty(id).axes.contains(*rows) && !graph.ty(id).axes.contains(*inner) && !waited.contains(&id)
+        };
+        let native = graph.ids().any(|id| matches!(graph.op(id), Op::Native(_)));
+        if native || extents[rows.index()] < ROWS || extents[inner.index()] > LONG || !graph.ids().any(of_row) {
+            return None;
+        }
+        let (size, outside) = (TOGETHER.min(extents[rows.index()]), outside.iter().copied().collect());
+        let blocks = Some(Blocks { axis: *rows, size, outside, apart: Some(*inner) });
+        Some(Self { order: order.to_vec(), blocks, sums: vec![], invariants: BTreeSet::new() })
     }
 }
 
