@@ -98,7 +98,7 @@ for (const loss of Object.keys(LOSSES)) {
         const steps = await chain.locator(".step").all();
         for (const [place, step] of steps.entries()) {
           assert.equal(await step.locator(".n").textContent(), String(place + 1));
-          assert.match(await step.locator(".badge").textContent(), /^(exact|reals only|derivative)$/);
+          assert.match(await step.locator(".badge").textContent(), /^(exact|over the reals|derivative)$/);
         }
         assert.equal(await chain.locator(".end").count(), 2);
       }

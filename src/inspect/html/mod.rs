@@ -9,6 +9,7 @@ mod cost;
 mod diff;
 mod loops;
 mod meaning;
+mod order;
 mod page;
 mod quantity;
 mod stages;

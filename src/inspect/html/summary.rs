@@ -1,9 +1,10 @@
 //! The top of the page: what goes in and out, the formula as declared and as compiled, and what a run does, in sentences.
 
+use super::order::loops;
 use super::quantity::{bytes, count, seconds, times};
 use super::why;
 use crate::inspect::escape::escape;
-use crate::inspect::{Buffer, BufferCost, Formula, LoopCost, Report, Validity};
+use crate::inspect::{Buffer, BufferCost, Formula, Report, Validity};
 use std::fmt::Write;
 
 /// Inputs and outputs with their shapes.
@@ -54,46 +55,6 @@ pub fn section(report: &Report) -> String {
     out
 }
 
-/// Which loops run.
-fn loops(report: &Report) -> String {
-    let all: Vec<&LoopCost> = report.cost.loops.iter().filter(|l| !l.axis.is_empty()).collect();
-    let outer: Vec<String> = (all.iter().enumerate().filter(|(_, l)| l.depth == 0))
-        .map(|(at, outer)| {
-            let inside = all[at + 1..].iter().copied().take_while(|l| l.depth > 0).filter(|l| l.depth == 1);
-            let threads = if outer.parallel { ", cut among threads" } else { "" };
-            format!("over {} ({}{threads}){}", axis(outer), count(outer.extent as u64), within(inside.collect()))
-        })
-        .collect();
-    let more = "<a href=\"#loops\">What each does</a>";
-    match outer.len() {
-        0 => "None: a few instructions.".into(),
-        1 => format!("One, {}. {more}", outer[0]),
-        n => format!("{n}, one after the other: {}. {more}", outer.join("; then ")),
-    }
-}
-
-/// The loops in a loop, in order, equal neighbours counted.
-fn within(loops: Vec<&LoopCost>) -> String {
-    let mut runs: Vec<(&LoopCost, usize)> = vec![];
-    for inner in loops {
-        match runs.last_mut() {
-            Some((last, count)) if last.axis == inner.axis => *count += 1,
-            _ => runs.push((inner, 1)),
-        }
-    }
-    let told: Vec<String> = (runs.iter())
-        .map(|(inner, times)| {
-            let number = if *times == 1 { "one".into() } else { times.to_string() };
-            format!("{number} over {} ({})", axis(inner), count(inner.extent as u64))
-        })
-        .collect();
-    if told.is_empty() { String::new() } else { format!(", with {} inside", told.join(" and ")) }
-}
-
-fn axis(of: &LoopCost) -> String {
-    format!("<i>{}</i>", escape(&of.axis))
-}
-
 /// What is read and written, and how often.
 fn memory(report: &Report) -> String {
     let told = |written: bool| {
@@ -123,13 +84,12 @@ fn functions(report: &Report) -> String {
 
 fn equality(report: &Report) -> String {
     let Some(first) = report.derivations.first() else { return String::new() };
-    let kinds = [(Validity::Exact, "exact for every float"), (Validity::Real, "valid for the real numbers")];
-    let told: Vec<String> = (kinds.iter())
-        .map(|(validity, words)| (first.steps.iter().filter(|step| step.validity == *validity).count(), words))
+    let told: Vec<String> = ([Validity::Exact, Validity::Real].iter())
+        .map(|validity| (first.steps.iter().filter(|step| step.validity == *validity).count(), validity))
         .filter(|(count, _)| *count > 0)
-        .map(|(count, words)| format!("{count} {words}"))
+        .map(|(count, validity)| format!("{count} {validity} ({})", validity.meaning()))
         .collect();
-    let (count, of_them) = (first.steps.len(), told.join(", "));
+    let (count, of_them) = (first.steps.len(), told.join("; "));
     match count {
         0 => "The formula is compiled as declared.".into(),
         _ => format!(
