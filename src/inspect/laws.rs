@@ -10,18 +10,24 @@ pub(super) const LSE: [&str; 2] = ["lse_i(x)", "log(sum_i(exp(x)))"];
 pub(super) fn laws(graph: &Graph, value: Id) -> Vec<&'static str> {
     let is_lse = |id: Id| matches!(graph.as_fold(id), Some((Fold::Lse, ..)));
     let mut found = [false; 7];
-    for id in below(graph, value) {
+    let values = below(graph, value);
+    let exponents = values.iter().filter_map(|&id| match graph.as_point(id) {
+        Some((Point::Exp, &[arg])) if is_softmax(graph, arg) => Some(arg),
+        _ => None,
+    });
+    let exponents: Vec<Id> = exponents.collect();
+    for id in values {
         found[0] |= is_lse(id);
         match (graph.op(id), &graph.node(id).args[..]) {
-            (Op::Point(Point::Sub), [_, b]) if is_lse(*b) => found[1] = true,
+            (Op::Point(Point::Sub), [_, b]) if is_lse(*b) && !exponents.contains(&id) => found[1] = true,
             (Op::Point(Point::Sub), [a, _]) if is_lse(*a) => found[2] = true,
-            (Op::Point(Point::Exp), [arg]) => found[3] |= is_softmax(graph, *arg),
             (Op::Point(Point::Softplus), _) => found[4] = true,
             (Op::Point(Point::Sigmoid), _) => found[5] = true,
             (Op::Point(Point::Abs), [arg]) => found[6] |= matches!(graph.op(*arg), Op::Point(Point::Neg)),
             _ => {}
         }
     }
+    found[3] = !exponents.is_empty();
     let laws = [
         "lse_i(x) = m + log(sum_i(exp(x − m))) with m = amax_i(x)",
         "a − (m + b) = (a − m) − b",

@@ -176,7 +176,10 @@ pub(super) fn code(stage: Stage, code: &[Instruction], nest: &Listing, first: us
     let line = |instruction: &Instruction| {
         let from = instruction.step.map(|step| first + step);
         Line {
-            text: instruction.text.clone(),
+            text: match &instruction.callee {
+                Some(callee) => format!("{}  ; {callee}", instruction.text),
+                None => instruction.text.clone(),
+            },
             nodes: vec![],
             from: from.into_iter().collect(),
             origins: from.map_or(vec![], |line| nest.lines[line].origins.clone()),

@@ -7,6 +7,7 @@
 mod code;
 mod cost;
 mod diff;
+mod legend;
 mod loops;
 mod meaning;
 mod order;
