@@ -1,9 +1,9 @@
 //! Derivations: the whole chain from a declared formula to what the loops compute, for the loss and each gradient.
 
 use super::formula::{Names, Open, equation, pattern};
+use super::laws::laws;
 use super::report::{Derivation, RewriteStep, Stage, Validity};
 use crate::error::{Error, Result};
-use super::laws::laws;
 use crate::ir::{AxisId, Builder, Graph, Id};
 use crate::nest::{Nest, sized};
 use crate::runtime::pipeline::Stages;

@@ -31,7 +31,11 @@ pub(super) fn x86(code: &CompiledCode, callee: &dyn Fn(&FinalizedRelocTarget) ->
         lines.push(Instruction { text, step: place.and_then(|place| step(place.loc)), callee: None });
     }
     if end < bytes.len() {
-        lines.push(Instruction { text: format!("{end:5x}: ; {} bytes of constants", bytes.len() - end), step: None, callee: None });
+        lines.push(Instruction {
+            text: format!("{end:5x}: ; {} bytes of constants", bytes.len() - end),
+            step: None,
+            callee: None,
+        });
     }
     lines
 }

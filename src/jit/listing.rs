@@ -49,7 +49,8 @@ fn clif_lines(mut function: Function, symbols: &[(String, String)]) -> Vec<Instr
     let lines = plain.lines().zip(located.lines());
     let callee = |text: &str| {
         let names = |(function, _): &&(String, String)| {
-            let declared = text.trim_start().strip_prefix(function.as_str()).is_some_and(|rest| rest.starts_with(" = "));
+            let declared =
+                text.trim_start().strip_prefix(function.as_str()).is_some_and(|rest| rest.starts_with(" = "));
             declared || text.contains(&format!("call {function}("))
         };
         symbols.iter().find(names).map(|(_, symbol)| symbol.clone())

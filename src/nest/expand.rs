@@ -17,7 +17,8 @@ pub fn sized(graph: &Graph, extents: &[usize]) -> Result<Graph> {
 }
 
 fn expanded(graph: &Graph, extents: &[usize], composites: bool) -> Result<Graph> {
-    let mut expansion = Expansion { graph, extents, composites, b: Builder::like(graph), at: vec![], rows: HashMap::new() };
+    let mut expansion =
+        Expansion { graph, extents, composites, b: Builder::like(graph), at: vec![], rows: HashMap::new() };
     for id in graph.ids() {
         expansion.b.made_from(&graph.origins[usize::from(id)]);
         let expanded = expansion.node(id)?;

@@ -2,8 +2,8 @@
 
 use super::quantity::{bytes, count, seconds, times};
 use super::why::badge;
-use crate::inspect::{LoopCost, Report};
 use crate::inspect::escape::escape;
+use crate::inspect::{LoopCost, Report};
 use std::fmt::Write;
 
 pub fn section(report: &Report) -> String {
@@ -77,10 +77,16 @@ fn limit(report: &Report) -> String {
                 false => format!("arithmetic in the loop over {}", escape(&l.axis)),
             };
             let own = heaviest.map_or(cost.flops, |l| l.flops);
-            format!("{}, {} of {} operations", heaviest.map_or("arithmetic".into(), place), count(own), count(cost.flops))
+            format!(
+                "{}, {} of {} operations",
+                heaviest.map_or("arithmetic".into(), place),
+                count(own),
+                count(cost.flops)
+            )
         }
         _ => {
-            let all: Vec<String> = cost.math.iter().map(|(name, calls)| format!("{} {}", count(*calls), escape(name))).collect();
+            let all: Vec<String> =
+                cost.math.iter().map(|(name, calls)| format!("{} {}", count(*calls), escape(name))).collect();
             all.join(", ")
         }
     };

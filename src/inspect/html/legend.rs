@@ -56,13 +56,18 @@ fn equation(listing: &Listing) -> Option<String> {
 }
 
 fn read(listing: &Listing) -> Option<String> {
-    let read = listing.nodes.iter().find(|node| node.op == "read" && node.args[1..].iter().all(|&a| listing.nodes[a].leaf))?;
+    let read =
+        listing.nodes.iter().find(|node| node.op == "read" && node.args[1..].iter().all(|&a| listing.nodes[a].leaf))?;
     let axes = escape(&read.axes.join(" and ")).into_owned();
     Some(format!("<code>{}</code> is one element of a buffer, at the running indices {axes}.", escape(&read.text)))
 }
 
 fn fold(listing: &Listing) -> Option<String> {
-    let folds = [("sum", "adds"), ("lse", "takes the logarithm of the sum of the exponentials of"), ("amax", "finds the largest of")];
+    let folds = [
+        ("sum", "adds"),
+        ("lse", "takes the logarithm of the sum of the exponentials of"),
+        ("amax", "finds the largest of"),
+    ];
     let does = |node: &Node| folds.iter().find(|(op, _)| *op == node.op).map(|(_, does)| *does);
     let (fold, does) = listing.nodes.iter().find_map(|node| Some((node, does(node)?)))?;
     let [axis, value] = fold.args[..].as_array()?;

@@ -31,7 +31,7 @@ fn row(out: &mut String, report: &Report, of: &LoopCost) {
     let heading = nest.and_then(|nest| nest.lines.get(of.line)).map_or("for", |line| line.text.trim());
     let text = match of.axis.is_empty() {
         true => "outside all loops",
-        false => heading.split(", into ").next().unwrap_or(heading),
+        false => heading.split(", into ").next().and_then(|text| text.split(" with ").next()).unwrap_or(heading),
     };
     let reads: String = of.reads.iter().map(|access| accessed(&report.inputs, access, "")).collect();
     let writes: String = of
@@ -66,7 +66,8 @@ fn often(report: &Report, of: &LoopCost) -> String {
     if of.axis.is_empty() {
         return "once".into();
     }
-    let extent = |axis: &str| report.axes.iter().find(|a| a.name == axis).map_or("?".into(), |a| count(a.extent as u64));
+    let extent =
+        |axis: &str| report.axes.iter().find(|a| a.name == axis).map_or("?".into(), |a| count(a.extent as u64));
     let size = match (of.block.or(of.part), of.kernel) {
         (Some(size), _) => format!("of {} {}", count(size.min(of.extent) as u64), escape(&of.axis)),
         (None, true) => of.axis.split(' ').map(extent).collect::<Vec<_>>().join(" × "),

@@ -64,7 +64,14 @@ fn memory(report: &Report) -> String {
     };
     let often: Vec<String> = (report.cost.buffers.iter())
         .filter(|b| b.passes > 1.0)
-        .map(|b| format!("those of <b>{}</b> are {} {}", escape(&b.name), if b.written { "written" } else { "loaded" }, times(b.passes)))
+        .map(|b| {
+            format!(
+                "those of <b>{}</b> are {} {}",
+                escape(&b.name),
+                if b.written { "written" } else { "loaded" },
+                times(b.passes)
+            )
+        })
         .collect();
     let often = match often.is_empty() {
         true => String::new(),
@@ -86,7 +93,9 @@ fn numbers(report: &Report) -> String {
     let mut text = match (real, sums) {
         ("f64", _) => "All is f64.".to_string(),
         (real, true) => {
-            format!("Results are {real}; sums{pairs}, and what is computed from them once for a row, are f64 on the way.")
+            format!(
+                "Results are {real}; sums{pairs}, and what is computed from them once for a row, are f64 on the way."
+            )
         }
         (real, false) => format!("Results are {real}."),
     };
@@ -102,7 +111,10 @@ fn numbers(report: &Report) -> String {
     });
     let names: std::collections::BTreeSet<&str> = indices.chain(labels).collect();
     for name in names {
-        text += &format!(" An element of <b>{}</b> out of range is reported as an error that names its place.", escape(name));
+        text += &format!(
+            " An element of <b>{}</b> out of range is reported as an error that names its place.",
+            escape(name)
+        );
     }
     text
 }

@@ -6,7 +6,7 @@ use crate::inspect::{Derivation, Formula, Report, RewriteStep, Validity};
 use std::fmt::Write;
 
 pub fn section(report: &Report) -> String {
-    let words = |validity: Validity| format!("{} {}", badge(validity), validity.meaning());
+    let words = |validity: Validity| format!("{}: {}", badge(validity), validity.meaning());
     let mut out = format!(
         "<p class=\"lead\">Each step reads one equation, in the place that is marked; where nothing is marked, the whole formula \
          changes. {}. {}.</p>\n",
