@@ -76,7 +76,8 @@ fn limit(report: &Report) -> String {
                 true => "pairs".to_string(),
                 false => format!("arithmetic in the loop over {}", escape(&l.axis)),
             };
-            let own = heaviest.map_or(cost.flops, |l| l.flops);
+            let kernels = || cost.loops.iter().filter(|l| l.kernel).map(|l| l.flops).sum();
+            let own = heaviest.map_or(cost.flops, |l| if l.kernel { kernels() } else { l.flops });
             format!(
                 "{}, {} of {} operations",
                 heaviest.map_or("arithmetic".into(), place),
@@ -85,8 +86,9 @@ fn limit(report: &Report) -> String {
             )
         }
         _ => {
-            let all: Vec<String> =
-                cost.math.iter().map(|(name, calls)| format!("{} {}", count(*calls), escape(name))).collect();
+            let most = cost.math.iter().map(|(_, calls)| *calls).max().unwrap_or(0);
+            let many = cost.math.iter().filter(|(_, calls)| 10 * calls >= most);
+            let all: Vec<String> = many.map(|(name, calls)| format!("{} {}", count(*calls), escape(name))).collect();
             all.join(", ")
         }
     };

@@ -15,7 +15,7 @@ pub fn section(report: &Report) -> String {
     let mut out = String::from(
         "<p class=\"lead\">From top to bottom as they run, inner loops indented. A row tells of the loop's own steps, not of \
          those of the loops in it, and counts them over a whole run. <code>%13</code> is the value of that number in the pane \
-         <i>nest</i>; a letter behind it is its name in the formulas.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of loops\">\
+         <i>nest</i>; a letter beside it, its name in the formulas.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of loops\">\
          <table class=\"loops\">\n<thead><tr><th scope=\"col\">loop</th>\
          <th scope=\"col\">in a whole run</th><th scope=\"col\">operations</th><th scope=\"col\">reads</th><th scope=\"col\">does</th><th scope=\"col\">writes</th></tr></thead>\n<tbody>\n",
     );

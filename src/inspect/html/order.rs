@@ -49,9 +49,11 @@ fn phrase(
     let axis = format!("<i>{}</i>", escape(&first.axis));
     let extent = first.extent;
     // Of an axis that a loop around cuts, so many indices.
-    let taken = around.filter(|(cut, size)| *cut == first.axis && *size < extent).map(|(_, size)| size);
+    let taken = around.filter(|(cut, _)| *cut == first.axis).map(|(_, size)| size.min(extent));
     let cut = first.block.or(first.part).map(|size| (first.axis.as_str(), size)).or(around);
-    let within = told(inner, cut);
+    let mut within = told(inner, cut);
+    let natives = first.summary.split("; ").filter_map(|clause| clause.strip_prefix("runs "));
+    within.extend(natives.map(|name| format!("the native kernel {}", escape(name))));
     let last = |size: usize| if extent.is_multiple_of(size) { "" } else { "at most " };
     let pieces = |size: usize, name: &str| {
         let pieces = extent.div_ceil(size);
