@@ -96,7 +96,7 @@ fn judge(name: &str, stages: &Stages, extents: &[usize], random: &mut fastrand::
         graph.inputs.iter().map(|i| buffers[stages.joint.find_input(&i.name).unwrap().index()].clone()).collect()
     };
     let values = |graph: &Graph| evaluate(graph, extents, &named(graph)).unwrap();
-    let proofs = prove(stages, &nest.graph).unwrap();
+    let proofs = prove(stages, &nest).unwrap();
     assert_eq!(proofs.len(), stages.joint.outputs.len());
     let compiled = values(&nest.graph);
     let mut steps = 0;

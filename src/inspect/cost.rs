@@ -166,6 +166,7 @@ impl Count<'_> {
                     self.open.pop();
                 }
                 Step::Lanes { body } => self.body(body, times, depth),
+                Step::Pairs { fold, weight, into } => self.pairs((*fold, *weight, *into), times, (line, depth)),
                 step => self.step(step, times),
             }
         }
@@ -186,6 +187,7 @@ impl Count<'_> {
             | Step::Block { .. }
             | Step::Part { .. }
             | Step::Lanes { .. }
+            | Step::Pairs { .. }
             | Step::Start { .. } => {}
             Step::Let(value) => match graph.op(*value) {
                 Op::Read => self.read(*value, times),
@@ -229,7 +231,6 @@ impl Count<'_> {
             Step::Load { slot, .. } => self.load(*slot, times),
             Step::Store { output } => self.write(*output, times),
             Step::Native { loss, grad } => self.native(*loss, *grad, times),
-            Step::Pairs { fold, weight, into } => self.pairs(*fold, *weight, *into, times),
         }
     }
 
@@ -306,11 +307,25 @@ impl Count<'_> {
         }
     }
 
-    /// A sum over pairs reads a row of each side for each pair, and does two or three flops for each term.
-    fn pairs(&mut self, fold: Id, weight: Option<SlotId>, into: SlotId, times: u64) {
+    /// A sum over pairs reads a row of each side for each pair, and does two or three flops for each term. Its loops are
+    /// the kernel's own, so it has a row for itself.
+    fn pairs(&mut self, step: (Id, Option<SlotId>, SlotId), times: u64, (line, at): (usize, usize)) {
+        let (fold, weight, into) = step;
         let Some(sum) = pair_sum(&self.nest.graph, fold) else { return };
-        let [rows, columns, depth] = [sum.rows, sum.columns, sum.depth].map(|a| self.nest.extents[a.index()] as u64);
+        let axes = [sum.rows, sum.columns, sum.depth];
+        let [rows, columns, depth] = axes.map(|a| self.nest.extents[a.index()] as u64);
         let terms = times * rows * columns * depth;
+        let cost = LoopCost {
+            line,
+            depth: at,
+            axis: axes.map(|a| self.nest.graph.axis_name(a)).join(" "),
+            extent: terms as usize,
+            kernel: true,
+            iterations: terms,
+            ..LoopCost::default()
+        };
+        self.loops.push((cost, Tally::default()));
+        self.open.push(self.loops.len() - 1);
         sum.x.into_iter().chain([sum.y]).for_each(|read| self.read(read, terms));
         self.tally().flops += terms * if sum.term == Term::Difference { 3 } else { 2 };
         let what = self.folds(fold);
@@ -319,6 +334,7 @@ impl Count<'_> {
             self.load(slot, times * rows * columns);
         }
         self.keep(into, times * rows * if weight.is_some() { depth } else { columns });
+        self.open.pop();
     }
 
     /// A row of a native kernel reads its whole planes; for each step it takes the softmax of the classes, and goes through

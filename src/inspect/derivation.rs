@@ -1,17 +1,20 @@
 //! Derivations: the whole chain from a declared formula to what the loops compute, for the loss and each gradient.
 
 use super::formula::{Names, Open, equation, pattern};
+use super::laws::laws;
 use super::report::{Derivation, RewriteStep, Stage, Validity};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Builder, Graph, Id};
+use crate::nest::{Nest, sized};
 use crate::runtime::pipeline::Stages;
 use crate::simplify::{self, Guard, RULES, Rule, explain, import};
 
 /// The name of the step from a loss to a gradient.
 pub const DERIVATIVE: &str = "derivative";
-/// The name of the step that writes composites out, log-sum-exp by its maximum, sigmoid and softplus by `exp(−|x|)`, and
-/// sizes as numbers.
-pub const WRITTEN_OUT: &str = "composites and sizes written out";
+/// The name of the step that writes sizes as numbers; a sum along an axis of one element is its term.
+pub const SIZED: &str = "sizes as numbers";
+/// The name of the step that writes composites out: log-sum-exp by its maximum, sigmoid and softplus by `exp(−|x|)`.
+pub const WRITTEN_OUT: &str = "composites written out";
 
 /// The steps of a derivation as graphs: what a [`Derivation`] shows, to be checked.
 #[derive(Clone, Debug)]
@@ -77,7 +80,10 @@ impl Proof {
                 number,
                 stage: step.stage,
                 rule: step.rule.clone(),
-                equation: rule.map(|rule| equation(rule.left, rule.right)),
+                equation: match step.rule.as_str() {
+                    WRITTEN_OUT => Some(laws(names.terms(), step.before).join("; ")).filter(|laws| !laws.is_empty()),
+                    _ => rule.map(|rule| equation(rule.left, rule.right)),
+                },
                 guards: rule.map_or(vec![], guards),
                 backward: step.backward,
                 validity: step.validity,
@@ -96,12 +102,20 @@ impl Proof {
     }
 }
 
-/// Proofs as people read them. A name means the same in all of them.
-pub(super) fn show(proofs: &[Proof]) -> Vec<Derivation> {
+/// Proofs as people read them. A name means the same in all of them; the second list has those of the nodes of the graph
+/// that the proofs end with.
+pub(super) fn show(proofs: &[Proof], compiled: &Graph) -> Result<(Vec<Derivation>, Vec<Option<String>>)> {
     let formulas: Vec<Id> = proofs.iter().flat_map(Proof::wholes).collect();
-    let Some(proof) = proofs.first() else { return vec![] };
+    let Some(proof) = proofs.first() else { return Ok((vec![], vec![])) };
     let names = Names::new(&proof.terms, &formulas);
-    proofs.iter().map(|proof| proof.show(&names)).collect()
+    // What is in the terms already is found there, and what is not has no name.
+    let mut terms = Builder::from(&Graph { outputs: vec![], ..proof.terms.clone() });
+    let mut named = vec![];
+    for id in compiled.ids() {
+        let term = import(&mut terms, &compiled.nodes, id)?;
+        named.push(names.of(term).map(str::to_string));
+    }
+    Ok((proofs.iter().map(|proof| proof.show(&names)).collect(), named))
 }
 
 /// What must hold for a rule to apply.
@@ -117,11 +131,11 @@ fn guards(rule: &Rule) -> Vec<String> {
     rule.guards.iter().map(words).collect()
 }
 
-/// The proofs of every output of the compiled graph, down to the graph of the nest.
+/// The proofs of every output of the compiled graph, down to the graph of its nest.
 ///
 /// # Errors
 /// A run of the rules was ended by a limit; else none but faults of the compiler.
-pub fn prove(stages: &Stages, written_out: &Graph) -> Result<Vec<Proof>> {
+pub fn prove(stages: &Stages, nest: &Nest) -> Result<Vec<Proof>> {
     if stages.reports.iter().any(|report| !report.saturated) {
         let problem = "the rules were ended by a limit, before they had said all: what they did cannot be proven again";
         return Err(Error::Declaration { loss: stages.joint.name.clone(), problem: problem.into() });
@@ -133,6 +147,7 @@ pub fn prove(stages: &Stages, written_out: &Graph) -> Result<Vec<Proof>> {
     let first: Vec<ProofStep> = first.into_iter().flatten().map(|step| of(Stage::Simplify, step)).collect();
     let simple = first.last().map_or(start, |step| step.whole);
     let mut proofs = vec![];
+    let sized = sized(&stages.joint, &nest.extents)?;
     for (output, chain) in stages.grad.outputs.iter().zip(explain(&stages.grad, &stages.joint, &mut terms)?) {
         let mut steps = first.clone();
         let derived = import(&mut terms, &stages.grad.nodes, output.value)?;
@@ -148,13 +163,16 @@ pub fn prove(stages: &Stages, written_out: &Graph) -> Result<Vec<Proof>> {
             });
         }
         steps.extend(chain.into_iter().map(|step| of(Stage::Joint, step)));
-        let before = steps.last().map_or(start, |step| step.whole);
-        let place = written_out.outputs.iter().find(|o| o.name == output.name);
-        let place = place.ok_or_else(|| Error::internal("explain", "an output is gone"))?;
-        let after = import(&mut terms, &written_out.nodes, place.value)?;
-        if before != after {
-            let (rule, stage, validity) = (WRITTEN_OUT.to_string(), Stage::Nest, Validity::Real);
-            steps.push(ProofStep { stage, rule, backward: false, validity, before, after, whole: after });
+        let last = [(SIZED, Validity::Exact, &sized), (WRITTEN_OUT, Validity::Real, &nest.graph)];
+        for (rule, validity, graph) in last {
+            let before = steps.last().map_or(start, |step| step.whole);
+            let place = graph.outputs.iter().find(|o| o.name == output.name);
+            let place = place.ok_or_else(|| Error::internal("explain", "an output is gone"))?;
+            let after = import(&mut terms, &graph.nodes, place.value)?;
+            if before != after {
+                let (rule, stage) = (rule.to_string(), Stage::Nest);
+                steps.push(ProofStep { stage, rule, backward: false, validity, before, after, whole: after });
+            }
         }
         let (output, axes) = (output.name.clone(), output.axes.clone());
         let terms = terms.graph().clone();

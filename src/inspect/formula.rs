@@ -161,6 +161,15 @@ impl<'g> Names<'g> {
         Self { terms, names: named.zip((0..).map(name).filter(|name| !taken(name))).collect() }
     }
 
+    pub(super) fn terms(&self) -> &'g Graph {
+        self.terms
+    }
+
+    /// The name of a value, where it has one.
+    pub(super) fn of(&self, value: Id) -> Option<&str> {
+        self.names.get(&value).map(String::as_str)
+    }
+
     pub(super) fn formula(&self, value: Id, open: Open) -> Formula {
         let mut used = vec![];
         let text = self.term(value, open, &mut used).text();
@@ -210,7 +219,7 @@ fn name(place: usize) -> String {
 }
 
 /// What a value is computed from, itself included.
-fn below(graph: &Graph, value: Id) -> Vec<Id> {
+pub(super) fn below(graph: &Graph, value: Id) -> Vec<Id> {
     let mut reached = vec![false; graph.nodes.len()];
     reached[usize::from(value)] = true;
     for id in (0..=usize::from(value)).rev().map(Id::from) {

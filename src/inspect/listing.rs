@@ -91,6 +91,7 @@ fn node(graph: &Graph, id: Id, numbers: &HashMap<Id, usize>, parent: Option<Pare
         axes: graph.ty(id).axes.iter().map(|a| graph.axis_name(a).to_string()).collect(),
         line: numbers.get(&id).map(|number| number + 1),
         outputs: outputs.collect(),
+        name: None,
         from: parent.map_or(vec![], |(_, from)| from[usize::from(id)].clone()),
         origins: places.numbers(graph, id),
     }
@@ -116,10 +117,12 @@ pub(super) fn nest(nest: &Nest, parent: Parent, places: &Places) -> Listing {
     let steps = nest.steps();
     let text = nest.to_string();
     let texts: Vec<&str> = text.lines().collect();
-    let first = texts.len() - steps.len();
-    all.extend(texts[all.len()..first].iter().map(|text| Line { text: text.to_string(), ..Line::default() }));
-    for (text, (_, step)) in texts[first..].iter().zip(steps) {
-        let about: Vec<usize> = values(nest, step).into_iter().map(usize::from).collect();
+    let heading = texts.len() - steps.len() - nest.slots.len();
+    all.extend(texts[all.len()..heading].iter().map(|text| Line { text: text.to_string(), ..Line::default() }));
+    let slots = nest.slots.iter().map(|slot| vec![slot.value]);
+    let about = slots.chain(steps.into_iter().map(|(_, step)| values(nest, step)));
+    for (text, about) in texts[heading..].iter().zip(about) {
+        let about: Vec<usize> = about.into_iter().map(usize::from).collect();
         let main = about.first().map(|&node| &nodes[node]);
         all.push(Line {
             text: text.to_string(),
@@ -173,7 +176,10 @@ pub(super) fn code(stage: Stage, code: &[Instruction], nest: &Listing, first: us
     let line = |instruction: &Instruction| {
         let from = instruction.step.map(|step| first + step);
         Line {
-            text: instruction.text.clone(),
+            text: match &instruction.callee {
+                Some(callee) => format!("{}  ; {callee}", instruction.text),
+                None => instruction.text.clone(),
+            },
             nodes: vec![],
             from: from.into_iter().collect(),
             origins: from.map_or(vec![], |line| nest.lines[line].origins.clone()),

@@ -37,11 +37,15 @@ impl Report {
         let (nest, binding, stages) = (&kernel.nest, &kernel.binding, compiled.stages());
         let joint = &stages.joint;
         let places = Places::of(&[&stages.trace, &stages.simplify, &stages.grad, joint, &nest.graph]);
-        let listings = listings(stages, nest, binding, &places)?;
-        let (derivations, unexplained) = match prove(stages, &nest.graph) {
-            Ok(proofs) => (show(&proofs), None),
+        let mut listings = listings(stages, nest, binding, &places)?;
+        let (proofs, unexplained) = match prove(stages, nest) {
+            Ok(proofs) => (proofs, None),
             Err(error) => (vec![], Some(error.to_string())),
         };
+        let (derivations, named) = show(&proofs, &nest.graph)?;
+        for listing in listings.iter_mut().filter(|listing| listing.stage == Stage::Nest) {
+            listing.nodes.iter_mut().zip(&named).for_each(|(node, name)| node.name.clone_from(name));
+        }
         let axes = nest.graph.axes.iter().zip(&nest.extents);
         Ok(Self {
             schema: SCHEMA,

@@ -39,6 +39,7 @@ mod escape;
 mod formula;
 mod html;
 mod json;
+mod laws;
 mod listing;
 mod machine;
 mod make;
@@ -48,7 +49,7 @@ mod svg;
 pub(crate) mod table;
 mod text;
 
-pub use derivation::{DERIVATIVE, Proof, ProofStep, WRITTEN_OUT, prove};
+pub use derivation::{DERIVATIVE, Proof, ProofStep, SIZED, WRITTEN_OUT, prove};
 pub use report::{
     AxisSize, Buffer, BufferCost, Cost, Derivation, Formula, Line, Listing, LoopCost, Machine, Measured, Node, Origin,
     Report, RewriteStep, RuleCount, SCHEMA, Simplification, Stage, Validity,

@@ -56,6 +56,12 @@ impl Stage {
     }
 }
 
+impl fmt::Display for Validity {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(self.name())
@@ -186,6 +192,8 @@ pub struct Node {
     pub line: Option<usize>,
     /// Names of the outputs whose value it is.
     pub outputs: Vec<String>,
+    /// The letter that stands for it in the derivations' formulas, where one does: of the nest's nodes.
+    pub name: Option<String>,
     /// Nodes of the parent stage's graph.
     pub from: Vec<usize>,
     /// Places in [`Report::origins`].
@@ -220,16 +228,39 @@ pub struct RuleCount {
     pub validity: Validity,
 }
 
-/// How far a step holds.
+/// How far a step holds. Texts and pages take their words from here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Validity {
-    /// For every float: the same bits, or the sign of a zero at most.
+    /// For every float, up to the sign of a zero.
     Exact,
     /// For the real numbers: it may round otherwise, and give a number where the left side overflows.
     Real,
     /// Not an equality: the derivative of what stands before.
     Derivative,
+}
+
+impl Validity {
+    /// In a word or two.
+    pub fn name(self) -> &'static str {
+        match self {
+            Validity::Exact => "exact",
+            Validity::Real => "over the reals",
+            Validity::Derivative => "derivative",
+        }
+    }
+
+    /// What that says of floats, to stand behind the name and a colon.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Validity::Exact => "the same float, up to the sign of a zero",
+            Validity::Real => {
+                "equal for real numbers; a float may be rounded otherwise, and where one side overflows or is NaN the other \
+                 may be a finite number"
+            }
+            Validity::Derivative => "no equality: what follows is the derivative of what stands before",
+        }
+    }
 }
 
 /// The chain from a declared formula to the compiled one, for one output.
@@ -250,11 +281,12 @@ pub struct Derivation {
 pub struct RewriteStep {
     /// From 1 within the derivation.
     pub number: usize,
-    /// The stage in which it happens: simplify, grad (the derivative), joint, or nest (composites written out).
+    /// The stage in which it happens: simplify, grad (the derivative), joint, or nest (sizes as numbers, composites written out).
     pub stage: Stage,
     /// The rule's name.
     pub rule: String,
-    /// The rule as an equation, `log(a / b) = log(a) − log(b)`, where it is one of the table.
+    /// The rule as an equation, `log(a / b) = log(a) − log(b)`, where it is one of the table; of composites written out, those
+    /// used, with `; ` between them.
     pub equation: Option<String>,
     /// What must hold for the rule to apply, in words.
     pub guards: Vec<String>,
@@ -278,6 +310,13 @@ pub struct Formula {
     pub names: Vec<(String, String)>,
 }
 
+impl Formula {
+    /// Whether a word stands in it or in what its names mean.
+    pub(super) fn mentions(&self, word: &str) -> bool {
+        self.text.contains(word) || self.names.iter().any(|(_, text)| text.contains(word))
+    }
+}
+
 /// What one run takes, counted from the nest.
 #[derive(Clone, PartialEq, Default, Debug, Serialize)]
 pub struct Cost {
@@ -292,7 +331,8 @@ pub struct Cost {
     /// Flops, a math call counted as one, for each byte read or written.
     pub intensity: f64,
     pub buffers: Vec<BufferCost>,
-    /// Every loop of the nest, in the order of its text. The first has no axis where something is done outside all loops.
+    /// Every loop of the nest and every sum over pairs, in the order of its text. The first has no axis where something is
+    /// done outside all loops.
     pub loops: Vec<LoopCost>,
     /// Math calls by function.
     pub math: Vec<(String, u64)>,
@@ -310,15 +350,17 @@ pub struct BufferCost {
     pub passes: f64,
 }
 
-/// One loop, without the loops inside it.
+/// One loop, without the loops inside it; or a sum over pairs, whose loops are those of a kernel written by hand.
 #[derive(Clone, PartialEq, Default, Debug, Serialize)]
 pub struct LoopCost {
     /// Its line in the nest's listing; the nest's heading where there is no loop.
     pub line: usize,
     pub depth: usize,
-    /// Empty where there is no loop.
+    /// Empty where there is no loop; `i j d` of a kernel.
     pub axis: String,
     pub extent: usize,
+    /// Whether it is a kernel written by hand over several axes. It is counted in terms.
+    pub kernel: bool,
     /// Whether it runs in tiles, by lanes of vectors.
     pub tiled: bool,
     /// How many indices each of its iterations takes together, where it runs in blocks.
@@ -327,7 +369,7 @@ pub struct LoopCost {
     pub part: Option<usize>,
     /// Whether it is cut among threads.
     pub parallel: bool,
-    /// Over a whole run.
+    /// Over a whole run: indices, of a loop in tiles elements, of one in blocks or parts those, of a kernel terms.
     pub iterations: u64,
     /// Names of the buffers, with the number of elements over a whole run. A native kernel's are those that it needs at
     /// least.
@@ -340,6 +382,20 @@ pub struct LoopCost {
     pub math_calls: u64,
     /// What its own steps do, in words: `reads pred; folds %1 = max over c`.
     pub summary: String,
+}
+
+impl LoopCost {
+    /// What its iterations count.
+    pub fn unit(&self) -> &'static str {
+        let many = match (self.block, self.part) {
+            _ if self.kernel => "terms",
+            _ if self.tiled => "elements",
+            (Some(_), _) => "blocks",
+            (_, Some(_)) => "parts",
+            _ => "times",
+        };
+        if self.iterations == 1 { many.strip_suffix('s').unwrap_or(many) } else { many }
+    }
 }
 
 /// What this machine can do, measured once for the process.

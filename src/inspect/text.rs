@@ -1,5 +1,6 @@
 //! The text of a report: stages as they are, the explanation as numbered steps, the cost as tables.
 
+use super::laws::LSE;
 use super::report::{
     Cost, Derivation, Formula, Line, Listing, Machine, Measured, Report, RewriteStep, Simplification, Stage, Validity,
 };
@@ -136,17 +137,9 @@ fn simplification(run: &Simplification) -> String {
         run.stage, run.iterations, run.nodes, run.classes, run.cost_before, run.cost_after
     );
     for fired in &run.fired {
-        text += &format!("{:4} × {} ({})\n", fired.count, fired.rule, holds(fired.validity));
+        text += &format!("{:4} × {} ({})\n", fired.count, fired.rule, fired.validity);
     }
     text
-}
-
-fn holds(validity: Validity) -> &'static str {
-    match validity {
-        Validity::Exact => "exact",
-        Validity::Real => "over the reals",
-        Validity::Derivative => "derivative",
-    }
 }
 
 /// Names that have been said to mean something.
@@ -168,7 +161,7 @@ fn step(step: &RewriteStep, known: &mut Known) -> String {
     let RewriteStep { part_before, part_after, after, .. } = step;
     let how = match step.validity {
         Validity::Derivative => String::new(),
-        validity => format!(", {}", holds(validity)),
+        validity => format!(", {validity}"),
     };
     let mut text = format!("\n  {}. {} ({}{how})\n", step.number, step.rule, step.stage);
     if let Some(equation) = &step.equation {
@@ -190,6 +183,12 @@ fn meanings(formulas: &[&Formula], known: &mut Known) -> String {
     names.dedup();
     names.retain(|(name, _)| !known.contains(name));
     known.extend(names.iter().map(|(name, _)| name.clone()));
+    let [lse, means] = LSE.map(str::to_string);
+    let log_sum_exp = (lse.clone(), means);
+    if !known.contains(&lse) && formulas.iter().any(|formula| formula.mentions("lse_")) {
+        known.push(lse);
+        names.insert(0, &log_sum_exp);
+    }
     names.iter().map(|(name, meaning)| format!("        {name} = {meaning}\n")).collect()
 }
 
@@ -201,17 +200,22 @@ fn loops(cost: &Cost) -> String {
             (None, None) => if l.tiled { " by tile" } else { "" }.to_string(),
         };
         let parallel = if l.parallel { ", parallel" } else { "" };
-        let head = if l.axis.is_empty() { "once".to_string() } else { format!("for {}{by}{parallel}", l.axis) };
+        let head = match (l.axis.as_str(), l.kernel) {
+            ("", _) => "once".to_string(),
+            (axes, true) => format!("pairs over {axes}"),
+            (axis, false) => format!("for {axis}{by}{parallel}"),
+        };
         vec![
             format!("{}{head}", "  ".repeat(l.depth)),
             l.iterations.to_string(),
+            l.unit().to_string(),
             l.flops.to_string(),
             l.math_calls.to_string(),
             l.summary.clone(),
         ]
     });
-    let heads = ["loop", "iterations", "flops", "math calls", "what it does"];
-    table(&heads, &[Align::Left, Align::Right, Align::Right, Align::Right, Align::Left], rows)
+    let heads = ["loop", "in a run", "", "flops", "math calls", "what it does"];
+    table(&heads, &[Align::Left, Align::Right, Align::Left, Align::Right, Align::Right, Align::Left], rows)
 }
 
 fn buffers(cost: &Cost) -> String {

@@ -28,10 +28,14 @@ pub(super) fn x86(code: &CompiledCode, callee: &dyn Fn(&FinalizedRelocTarget) ->
             text += &format!("  ; {name}");
         }
         let place = places.iter().find(|place| (place.start..place.end).contains(&start));
-        lines.push(Instruction { text, step: place.and_then(|place| step(place.loc)) });
+        lines.push(Instruction { text, step: place.and_then(|place| step(place.loc)), callee: None });
     }
     if end < bytes.len() {
-        lines.push(Instruction { text: format!("{end:5x}: ; {} bytes of constants", bytes.len() - end), step: None });
+        lines.push(Instruction {
+            text: format!("{end:5x}: ; {} bytes of constants", bytes.len() - end),
+            step: None,
+            callee: None,
+        });
     }
     lines
 }

@@ -16,6 +16,8 @@ pub struct Instruction {
     pub text: String,
     /// The place in [`Nest::steps`] of the step that it was made for, where it was for one.
     pub step: Option<usize>,
+    /// The symbol that `fn0` of Cranelift's text stands for, where it is declared or called.
+    pub callee: Option<String>,
 }
 
 /// The lines as one text.
@@ -26,14 +28,17 @@ pub fn text(lines: &[Instruction]) -> String {
 /// The code as Cranelift's text, before optimisation.
 pub fn clif(nest: &Nest, binding: &Binding) -> Result<Vec<Instruction>> {
     let Built { module, context, .. } = build(nest, binding)?;
-    let lines = clif_lines(context.func);
+    let symbols: Vec<(String, String)> = (context.func.dfg.ext_funcs.iter())
+        .filter_map(|(function, data)| Some((function.to_string(), symbol_of(&module, &context.func, &data.name)?)))
+        .collect();
+    let lines = clif_lines(context.func, &symbols);
     // SAFETY: nothing was defined in the module, so nothing points into its memory.
     unsafe { module.free_memory() };
     Ok(lines)
 }
 
 /// The text has no locations in it: they come from a second text, with them, which has the same lines.
-fn clif_lines(mut function: Function) -> Vec<Instruction> {
+fn clif_lines(mut function: Function, symbols: &[(String, String)]) -> Vec<Instruction> {
     let located = function.display().to_string();
     function.srclocs.clear();
     let plain = function.display().to_string();
@@ -42,7 +47,20 @@ fn clif_lines(mut function: Function) -> Vec<Instruction> {
         step(SourceLoc::new(u32::from_str_radix(digits, 16).ok()?))
     };
     let lines = plain.lines().zip(located.lines());
-    lines.map(|(text, located)| Instruction { text: text.to_string(), step: location(located) }).collect()
+    let callee = |text: &str| {
+        let names = |(function, _): &&(String, String)| {
+            let declared =
+                text.trim_start().strip_prefix(function.as_str()).is_some_and(|rest| rest.starts_with(" = "));
+            declared || text.contains(&format!("call {function}("))
+        };
+        symbols.iter().find(names).map(|(_, symbol)| symbol.clone())
+    };
+    let line = |(text, located): (&str, &str)| Instruction {
+        text: text.to_string(),
+        step: location(located),
+        callee: callee(text),
+    };
+    lines.map(line).collect()
 }
 
 /// The machine code.
@@ -59,7 +77,12 @@ pub fn assembly(nest: &Nest, binding: &Binding) -> Result<Vec<Instruction>> {
 
 /// The symbol of a function that the code calls.
 fn callee(module: &JITModule, function: &Function, name: &FinalizedRelocTarget) -> Option<String> {
-    let FinalizedRelocTarget::ExternalName(ExternalName::User(name)) = name else { return None };
+    let FinalizedRelocTarget::ExternalName(name) = name else { return None };
+    symbol_of(module, function, name)
+}
+
+fn symbol_of(module: &JITModule, function: &Function, name: &ExternalName) -> Option<String> {
+    let ExternalName::User(name) = name else { return None };
     let id = FuncId::from_u32(function.params.user_named_funcs()[*name].index);
     module.declarations().get_function_decl(id).name.clone()
 }
@@ -74,5 +97,5 @@ fn disassemble(code: &CompiledCode, callee: &dyn Fn(&FinalizedRelocTarget) -> Op
 #[cfg(not(all(feature = "inspect", target_arch = "x86_64")))]
 fn disassemble(code: &CompiledCode, _: &dyn Fn(&FinalizedRelocTarget) -> Option<String>) -> Vec<Instruction> {
     let text = code.vcode.as_deref().unwrap_or_default();
-    text.lines().map(|line| Instruction { text: line.to_string(), step: None }).collect()
+    text.lines().map(|line| Instruction { text: line.to_string(), step: None, callee: None }).collect()
 }

@@ -8,7 +8,17 @@ use crate::ir::{AxisId, Builder, Fold, Graph, Id, Native, Op, Point};
 use std::collections::HashMap;
 
 pub fn expand(graph: &Graph, extents: &[usize]) -> Result<Graph> {
-    let mut expansion = Expansion { graph, extents, b: Builder::like(graph), at: vec![], rows: HashMap::new() };
+    expanded(graph, extents, true)
+}
+
+/// Only what extents say: sizes as numbers, and axes of one element gone.
+pub fn sized(graph: &Graph, extents: &[usize]) -> Result<Graph> {
+    expanded(graph, extents, false)
+}
+
+fn expanded(graph: &Graph, extents: &[usize], composites: bool) -> Result<Graph> {
+    let mut expansion =
+        Expansion { graph, extents, composites, b: Builder::like(graph), at: vec![], rows: HashMap::new() };
     for id in graph.ids() {
         expansion.b.made_from(&graph.origins[usize::from(id)]);
         let expanded = expansion.node(id)?;
@@ -31,6 +41,8 @@ struct Row {
 struct Expansion<'g> {
     graph: &'g Graph,
     extents: &'g [usize],
+    /// Whether composites are written out too.
+    composites: bool,
     b: Builder,
     /// Each node's expansion.
     at: Vec<Id>,
@@ -52,7 +64,7 @@ impl Expansion<'_> {
                 let (_, axis, _) = self.graph.as_fold(id).expect("verified");
                 match fold {
                     _ if self.extents[axis.index()] == 1 => Ok(args[1]),
-                    Fold::Lse => self.lse(axis, args[1]),
+                    Fold::Lse if self.composites => self.lse(axis, args[1]),
                     _ => self.b.fold(fold, axis, args[1]),
                 }
             }
@@ -63,6 +75,7 @@ impl Expansion<'_> {
                 named.extend(&args[Native::AXES..]);
                 self.b.add(node.op, &named)
             }
+            op if !self.composites => self.b.add(op, &args),
             Op::Point(Point::Exp) => match self.softmax(node.args[0])? {
                 Some(softmax) => Ok(softmax),
                 None => self.b.exp(args[0]),

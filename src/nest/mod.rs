@@ -16,7 +16,7 @@ mod text;
 mod tile;
 
 pub use check::{check, check_on};
-pub use expand::expand;
+pub use expand::{expand, sized};
 pub use in_place::check_in_place;
 pub use pairs::{PairSum, Term, pair_sum};
 pub use parse::parse;

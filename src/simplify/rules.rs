@@ -1,7 +1,7 @@
 //! The rules: directed equations, one a line. There is no commutativity and no associativity; where the order of
 //! operands matters, both orders stand here.
 //!
-//! Most hold for all floats ([`Validity::Exact`]: same bits, or the sign of a zero at most). The rest are identities
+//! Most hold for all floats ([`Validity::Exact`]: the same float, up to the sign of a zero). The rest are identities
 //! of the real numbers ([`Validity::Real`]): they may round otherwise, and give a number where the left side
 //! overflows or is NaN; that is what they are for.
 
@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 /// How far a rule holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Validity {
-    /// For every float.
+    /// For every float, up to the sign of a zero.
     Exact,
     /// For the real numbers.
     Real,

@@ -98,7 +98,7 @@ for (const loss of Object.keys(LOSSES)) {
         const steps = await chain.locator(".step").all();
         for (const [place, step] of steps.entries()) {
           assert.equal(await step.locator(".n").textContent(), String(place + 1));
-          assert.match(await step.locator(".badge").textContent(), /^(exact|reals only|derivative)$/);
+          assert.match(await step.locator(".badge").textContent(), /^(exact|over the reals|derivative)$/);
         }
         assert.equal(await chain.locator(".end").count(), 2);
       }
@@ -164,6 +164,49 @@ test("a row of the loops leads to its line in the nest, and an address to any li
     assert.ok(await page.locator('[id="joint-4"]').evaluate((element) => element.classList.contains("chosen")));
   }));
 
+test("a loop lights its whole body up, and no other line of the nest; its pane is wholly in view", () =>
+  opened("SDMLLoss", { viewport: DESKTOP, reducedMotion: "reduce" }, async (page) => {
+    await page.locator("#loops [data-go]", { hasText: "for j by tile" }).first().click();
+    const lines = page.locator("#pane-nest .lines > .lit");
+    const texts = await lines.allTextContents();
+    assert.match(texts[0], /^ +for j by tile$/);
+    const depth = (text) => text.match(/^ */)[0].length;
+    assert.ok(texts.length > 2 && texts.slice(1).every((text) => depth(text) > depth(texts[0])), texts.join("\n"));
+    for (const stage of ["joint", "clif", "asm"]) assert.ok((await lit(page, stage)) > 0, `nothing is lit in ${stage}`);
+    const { x, width } = await page.locator("#pane-nest").boundingBox();
+    assert.ok(x >= 0 && x + width <= DESKTOP.width, `from ${x}, ${width} wide`);
+  }));
+
+test("blocks, sums over pairs and what they count are told", () =>
+  opened("SDMLLoss", { viewport: DESKTOP }, async (page) => {
+    const short = await page.locator("#summary dd", { hasText: "What each does" }).textContent();
+    assert.match(short, /all pairs \(i, j, d\) by a native kernel/);
+    const pairs = page.locator("#loops tr", { hasText: "pairs" }).first();
+    assert.match(await pairs.locator('[data-name="in all"]').textContent(), /terms64 × 64 × 100$/);
+    assert.match(await pairs.locator('[data-name="takes"]').textContent(), /1\.23 M \(\d+ %\)/);
+    assert.match(await page.locator("#cost .lead").textContent(), /^Mostly: pairs, 3\.69 M of 3\.79 M/);
+    assert.match(await page.locator("#pane-clif .lines").textContent(), /call fn\d+\(.*; native\.pairs/);
+    const legend = await page.locator(".legend").textContent();
+    for (const word of ["slot", "row0", "by block", "max="]) assert.ok(legend.includes(word), word);
+    assert.ok(!legend.includes("by part") && !legend.includes("pred"));
+  }));
+
+test("a stage that is a copy of another is collapsed, and an address opens it", () =>
+  opened("SoftmaxCrossEntropyLoss", { viewport: DESKTOP, reducedMotion: "reduce" }, async (page) => {
+    assert.equal(await page.locator("#pane-joint summary").textContent(), "the same as grad");
+    assert.equal(await page.locator("#joint-4:visible").count(), 0);
+    await page.goto(`${page.url()}#joint-4`);
+    await page.reload();
+    assert.ok(await page.locator("#joint-4").isVisible());
+  }));
+
+test("nothing is wider than the window", async () => {
+  for (const width of [800, 1200, 1600])
+    await opened("SDMLLoss", { viewport: { width, height: 900 } }, async (page) => {
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width);
+    });
+});
+
 test("panes can be hidden where several are shown", () =>
   opened("CTCLoss", { viewport: DESKTOP }, async (page) => {
     const shown = await page.locator(".pane:visible").count();
@@ -201,7 +244,7 @@ for (const colorScheme of ["light", "dark"])
       assert.equal(backgrounds[0] > 128, colorScheme === "light");
       await page.locator("#diff").click();
       for (const choose of [false, true]) {
-        if (choose) await page.locator("#pane-joint .lines > li").nth(2).click();
+        if (choose) await page.locator("#pane-simplify .lines > li").nth(2).click();
         const found = await page.evaluate(contrasts);
         assert.ok(found.length > 50);
         assert.deepEqual(found.filter(([ratio]) => ratio < 4.5), []);

@@ -7,8 +7,10 @@
 mod code;
 mod cost;
 mod diff;
+mod legend;
 mod loops;
 mod meaning;
+mod order;
 mod page;
 mod quantity;
 mod stages;

@@ -31,17 +31,28 @@
     return [key.slice(0, at), Number(key.slice(at + 1)) - 1];
   };
 
-  // A line with the one that defines its value, what they were made from, and what became of them.
+  // The lines of a loop: its own, and those that are indented deeper.
+  const indent = (place) => $(`nest-${place + 1}`)?.textContent.match(/^ */)[0].length ?? -1;
+  function body(name, place) {
+    if (name !== "nest" || !/^ *(for |lanes)/.test($(`nest-${place + 1}`).textContent)) return [place];
+    let end = place + 1;
+    while (indent(end) > indent(place)) end++;
+    return Array.from({ length: end - place }, (_, at) => place + at);
+  }
+
+  // A line with the one that defines its value, what they were made from, and what became of them. A loop is all of its
+  // lines, and of the nest no others.
   function relatives(name, place) {
     const { about, defined } = stages.get(name);
-    const starts = [[name, place]];
-    if (about[place]?.length) starts.push([name, defined.get(about[place][0])]);
+    const lines = body(name, place), whole = new Set(lines.map((line) => `nest-${line + 1}`));
+    const starts = lines.map((line) => [name, line]);
+    if (lines.length === 1 && about[place]?.length) starts.push([name, defined.get(about[place][0])]);
     const found = new Set();
     const walk = (next) => {
       const seen = new Set(), todo = [...starts];
       while (todo.length) {
         const [stage, line] = todo.pop(), key = `${stage}-${line + 1}`;
-        if (seen.has(key)) continue;
+        if (seen.has(key) || (lines.length > 1 && stage === "nest" && !whole.has(key))) continue;
         seen.add(key);
         found.add(key);
         todo.push(...next(stages.get(stage), line));
@@ -105,7 +116,7 @@
   // Scrolls a pane, and only it, to what is lit in it.
   function reveal(pane) {
     const box = pane.querySelector(".drawing:not([hidden]), .lines");
-    const element = box?.querySelector(".chosen, .lit") ?? null;
+    const element = box?.querySelector(".chosen") ?? box?.querySelector(".lit");
     if (element) bring(box, element);
   }
 
@@ -163,7 +174,7 @@
   function beside(box, step) {
     const shown = all(".pane").filter((pane) => !pane.hidden);
     const pane = shown[shown.indexOf(box.closest(".pane")) + step];
-    const next = pane?.querySelector(".drawing:not([hidden]), .lines");
+    const next = pane?.querySelector(".same:not([open]) > summary, .drawing:not([hidden]), .lines");
     next?.focus({ preventScroll: true });
     pane?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
@@ -227,9 +238,14 @@
     if (!$(key)?.matches("[role=option]")) return;
     if (narrow.matches) only(name);
     else show(name, true);
+    $(key).closest("details")?.setAttribute("open", "");
     light(key, null);
-    $("stages").scrollIntoView({ behavior: still.matches ? "auto" : "smooth" });
-    $(`pane-${name}`).scrollIntoView({ block: "nearest", inline: "nearest" });
+    const pane = $(`pane-${name}`), panes = pane.parentElement;
+    // All of the pane: beside its neighbours, then the panes themselves.
+    const outer = panes.getBoundingClientRect(), inner = pane.getBoundingClientRect();
+    if (inner.left < outer.left || inner.right > outer.right)
+      panes.scrollTo({ left: panes.scrollLeft + inner.left - outer.left - (outer.width - inner.width) / 2, behavior: "instant" });
+    document.querySelector(".workspace").scrollIntoView({ behavior: still.matches ? "auto" : "smooth" });
   }
   for (const button of all("[data-go]")) button.addEventListener("click", () => visit(button.dataset.go));
   if (location.hash) visit(location.hash.slice(1));

@@ -3,6 +3,7 @@
 
 use super::code;
 use super::diff::{Difference, difference};
+use super::legend::legend;
 use crate::inspect::escape::escape;
 use crate::inspect::svg::figure;
 use crate::inspect::{Listing, Origin, Report, Stage};
@@ -22,18 +23,13 @@ pub fn section(report: &Report) -> String {
         .collect();
     let panes: String = panes.into_iter().map(|(_, text)| text).collect();
     format!(
-        "{LEGEND}<div class=\"workspace\">\n<div class=\"bar\" role=\"toolbar\" aria-label=\"Panes\">\n{chips}\
+        "{}<div class=\"workspace\">\n<div class=\"bar\" role=\"toolbar\" aria-label=\"Panes\">\n{chips}\
          <button type=\"button\" class=\"toggle\" id=\"diff\" aria-pressed=\"false\" title=\"What each stage changed (d)\">± difference</button>\n\
          </div>\n<div class=\"panes\">\n{panes}</div>\n\
-         <p class=\"status\" id=\"status\" role=\"status\" aria-live=\"polite\">{HINT}</p>\n</div>\n"
+         <p class=\"status\" id=\"status\" role=\"status\" aria-live=\"polite\">{HINT}</p>\n</div>\n",
+        legend(report)
     )
 }
-
-const LEGEND: &str = "<ul class=\"legend\">\n\
-<li><code>%4[n c]: float = sub %1 %3</code> value number 4, one float for each n and c, is value 1 minus value 3.</li>\n\
-<li><code>read pred @n @c</code> is one element of a buffer, at the running indices n and c; <code>sum @c %4</code> adds value 4 up along c.</li>\n\
-<li>In the nest, <code>for c by tile</code> takes 512 elements at a time: <code>lanes</code> is vector arithmetic, <code>call</code> a function over the \
-whole tile, <code>keep</code> and <code>load</code> use scratch.</li>\n</ul>\n";
 
 const HINT: &str = "Click a line or a box: what it was made from and what became of it lights up in every pane. Keys: tab, arrows, enter; \
                     escape clears, d shows differences.";
@@ -128,7 +124,12 @@ fn pane(report: &Report, listing: &Listing) -> String {
     let name = listing.stage.name();
     let parent = listing.parent.and_then(|parent| report.listing(parent));
     let changed = parent.and_then(|parent| Some((parent, difference(parent, listing)?)));
-    let mut out = opening(name, about(listing.stage), &tally(changed.as_ref())) + &list(name);
+    let same = first_same(report, listing);
+    let mut out = opening(name, about(listing.stage), &tally(changed.as_ref()));
+    if let Some(first) = same {
+        let _ = writeln!(out, "<details class=\"same\"><summary>the same as {first}</summary>");
+    }
+    out += &list(name);
     let gone = |out: &mut String, behind: Option<usize>| {
         let Some((parent, difference)) = &changed else { return };
         for (_, line) in difference.gone.iter().filter(|(place, _)| *place == behind) {
@@ -152,7 +153,14 @@ fn pane(report: &Report, listing: &Listing) -> String {
         );
         gone(&mut out, Some(place));
     }
-    out + "</ol>\n</article>\n"
+    out + "</ol>\n" + if same.is_some() { "</details>\n" } else { "" } + "</article>\n"
+}
+
+/// The first stage of which a stage is a copy, line by line.
+fn first_same(report: &Report, listing: &Listing) -> Option<Stage> {
+    let is_same = |other: &&Listing| other.lines.iter().map(|l| &l.text).eq(listing.lines.iter().map(|l| &l.text));
+    let before = report.listings.iter().take_while(|other| other.stage != listing.stage);
+    before.filter(|_| !listing.nodes.is_empty()).find(is_same).map(|other| other.stage)
 }
 
 /// How many equations are new and gone.

@@ -1,9 +1,10 @@
 //! The top of the page: what goes in and out, the formula as declared and as compiled, and what a run does, in sentences.
 
+use super::order::loops;
 use super::quantity::{bytes, count, seconds, times};
 use super::why;
 use crate::inspect::escape::escape;
-use crate::inspect::{Buffer, BufferCost, Formula, LoopCost, Report, Validity};
+use crate::inspect::{Buffer, BufferCost, Formula, Report, Stage, Validity};
 use std::fmt::Write;
 
 /// Inputs and outputs with their shapes.
@@ -43,6 +44,7 @@ pub fn section(report: &Report) -> String {
         ("Loops", loops(report)),
         ("Memory", memory(report)),
         ("Functions", functions(report)),
+        ("Numbers", numbers(report)),
         ("Equality", equality(report)),
         ("Time", time(report)),
     ];
@@ -54,58 +56,67 @@ pub fn section(report: &Report) -> String {
     out
 }
 
-/// Which loops run.
-fn loops(report: &Report) -> String {
-    let all: Vec<&LoopCost> = report.cost.loops.iter().filter(|l| !l.axis.is_empty()).collect();
-    let outer: Vec<String> = (all.iter().enumerate().filter(|(_, l)| l.depth == 0))
-        .map(|(at, outer)| {
-            let inside = all[at + 1..].iter().copied().take_while(|l| l.depth > 0).filter(|l| l.depth == 1);
-            let threads = if outer.parallel { ", cut among threads" } else { "" };
-            format!("over {} ({}{threads}){}", axis(outer), count(outer.extent as u64), within(inside.collect()))
-        })
-        .collect();
-    let more = "<a href=\"#loops\">What each does</a>";
-    match outer.len() {
-        0 => "None: a few instructions.".into(),
-        1 => format!("One, {}. {more}", outer[0]),
-        n => format!("{n}, one after the other: {}. {more}", outer.join("; then ")),
-    }
-}
-
-/// The loops in a loop, in order, equal neighbours counted.
-fn within(loops: Vec<&LoopCost>) -> String {
-    let mut runs: Vec<(&LoopCost, usize)> = vec![];
-    for inner in loops {
-        match runs.last_mut() {
-            Some((last, count)) if last.axis == inner.axis => *count += 1,
-            _ => runs.push((inner, 1)),
-        }
-    }
-    let told: Vec<String> = (runs.iter())
-        .map(|(inner, times)| {
-            let number = if *times == 1 { "one".into() } else { times.to_string() };
-            format!("{number} over {} ({})", axis(inner), count(inner.extent as u64))
-        })
-        .collect();
-    if told.is_empty() { String::new() } else { format!(", with {} inside", told.join(" and ")) }
-}
-
-fn axis(of: &LoopCost) -> String {
-    format!("<i>{}</i>", escape(&of.axis))
-}
-
-/// What is read and written, and how often.
+/// What must be moved, and how often it is asked for.
 fn memory(report: &Report) -> String {
     let told = |written: bool| {
-        let of = |b: &&BufferCost| b.written == written;
-        let each = |b: &BufferCost| format!("<b>{}</b> ({}) {}", escape(&b.name), bytes(b.bytes), times(b.passes));
-        report.cost.buffers.iter().filter(of).map(each).collect::<Vec<_>>().join(", ")
+        let each = |b: &BufferCost| format!("<b>{}</b> ({})", escape(&b.name), bytes(b.bytes));
+        report.cost.buffers.iter().filter(|b| b.written == written).map(each).collect::<Vec<_>>().join(", ")
+    };
+    let often: Vec<String> = (report.cost.buffers.iter())
+        .filter(|b| b.passes > 1.0)
+        .map(|b| {
+            format!(
+                "those of <b>{}</b> are {} {}",
+                escape(&b.name),
+                if b.written { "written" } else { "loaded" },
+                times(b.passes)
+            )
+        })
+        .collect();
+    let often = match often.is_empty() {
+        true => String::new(),
+        false => format!(" Of elements, {}: what is asked for again may come from a cache.", often.join(", ")),
     };
     let scratch = match report.cost.scratch_bytes {
         0 => "No scratch.".into(),
         size => format!("{} of scratch for each thread, and no temporary besides.", bytes(size)),
     };
-    format!("Reads {}; writes {}. {scratch}", told(false), told(true))
+    format!("Must read {} and write {}.{often} {scratch}", told(false), told(true))
+}
+
+/// In what precision, and what is checked.
+fn numbers(report: &Report) -> String {
+    let Some(nest) = report.listing(Stage::Nest) else { return String::new() };
+    let real = report.outputs.first().map_or("f32", |output| output.dtype.as_str());
+    let sums = nest.nodes.iter().any(|node| node.op == "sum");
+    let pairs = if report.cost.loops.iter().any(|l| l.kernel) { " (those over pairs in f32)" } else { "" };
+    let mut text = match (real, sums) {
+        ("f64", _) => "All is f64.".to_string(),
+        (real, true) => {
+            format!(
+                "Results are {real}; sums{pairs}, and what is computed from them once for a row, are f64 on the way."
+            )
+        }
+        (real, false) => format!("Results are {real}."),
+    };
+    // Buffers whose elements are indices into another one.
+    let reads = || nest.nodes.iter().filter(|node| node.op == "read");
+    let indices = reads().flat_map(|read| &read.args[1..]).filter_map(|&index| {
+        let index = &nest.nodes[index];
+        (index.op == "read").then(|| nest.nodes[index.args[0]].op.as_str())
+    });
+    let labels = nest.nodes.iter().filter(|node| node.op.starts_with("ctc")).filter_map(|node| {
+        let label = &nest.nodes[*node.args.get(4)?];
+        (label.op == "read").then(|| nest.nodes[label.args[0]].op.as_str())
+    });
+    let names: std::collections::BTreeSet<&str> = indices.chain(labels).collect();
+    for name in names {
+        text += &format!(
+            " An element of <b>{}</b> out of range is reported as an error that names its place.",
+            escape(name)
+        );
+    }
+    text
 }
 
 fn functions(report: &Report) -> String {
@@ -123,13 +134,12 @@ fn functions(report: &Report) -> String {
 
 fn equality(report: &Report) -> String {
     let Some(first) = report.derivations.first() else { return String::new() };
-    let kinds = [(Validity::Exact, "exact for every float"), (Validity::Real, "valid for the real numbers")];
-    let told: Vec<String> = (kinds.iter())
-        .map(|(validity, words)| (first.steps.iter().filter(|step| step.validity == *validity).count(), words))
+    let told: Vec<String> = ([Validity::Exact, Validity::Real].iter())
+        .map(|validity| (first.steps.iter().filter(|step| step.validity == *validity).count(), validity))
         .filter(|(count, _)| *count > 0)
-        .map(|(count, words)| format!("{count} {words}"))
+        .map(|(count, validity)| format!("{count} {validity} ({})", validity.meaning()))
         .collect();
-    let (count, of_them) = (first.steps.len(), told.join(", "));
+    let (count, of_them) = (first.steps.len(), told.join("; "));
     match count {
         0 => "The formula is compiled as declared.".into(),
         _ => format!(

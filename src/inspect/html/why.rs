@@ -1,14 +1,17 @@
 //! Why the compiled formula equals the declared one: the steps from one to the other, for each output.
 
 use crate::inspect::escape::escape;
+use crate::inspect::laws::LSE;
 use crate::inspect::{Derivation, Formula, Report, RewriteStep, Validity};
 use std::fmt::Write;
 
 pub fn section(report: &Report) -> String {
-    let mut out = String::from(
-        "<p class=\"lead\">Each step reads one equation, in the place that is marked. \
-         <span class=\"badge exact\">exact</span> holds for every float; <span class=\"badge real\">reals only</span> holds for \
-         real numbers, and moves a float by rounding, towards the form that does not overflow.</p>\n",
+    let words = |validity: Validity| format!("{}: {}", badge(validity), validity.meaning());
+    let mut out = format!(
+        "<p class=\"lead\">Each step reads one equation, in the place that is marked; where nothing is marked, the whole formula \
+         changes. {}. {}.</p>\n",
+        words(Validity::Exact),
+        words(Validity::Real)
     );
     if let Some(reason) = &report.unexplained {
         let _ = writeln!(out, "<p>{}</p>", escape(reason));
@@ -33,8 +36,10 @@ fn chain(derivation: &Derivation, open: bool) -> String {
         equation(&derivation.output, &derivation.declared),
     );
     let mut before = &derivation.declared;
+    let is_first = |before: &Formula, step: &RewriteStep| !before.mentions("lse_") && step.after.mentions("lse_");
     for step in &derivation.steps {
-        out.push_str(&rewriting(derivation, step, before));
+        let note = if is_first(before, step) { lse() } else { String::new() };
+        out.push_str(&rewriting(derivation, step, before, &note));
         before = &step.after;
     }
     let _ = writeln!(
@@ -45,7 +50,13 @@ fn chain(derivation: &Derivation, open: bool) -> String {
     out
 }
 
-fn rewriting(derivation: &Derivation, step: &RewriteStep, before: &Formula) -> String {
+/// What log-sum-exp means.
+fn lse() -> String {
+    let [lse, means] = LSE.map(formula);
+    format!("<p class=\"names\">{lse} = {means}, the log-sum-exp</p>\n")
+}
+
+fn rewriting(derivation: &Derivation, step: &RewriteStep, before: &Formula, note: &str) -> String {
     let equation = step.equation.as_ref().map(|e| format!(" <code>{}</code>", formula(e))).unwrap_or_default();
     let backward = if step.backward { " <span class=\"soft\">read from right to left</span>" } else { "" };
     let guards = match step.guards.is_empty() {
@@ -55,7 +66,7 @@ fn rewriting(derivation: &Derivation, step: &RewriteStep, before: &Formula) -> S
     format!(
         "<li value=\"{number}\" class=\"step\"><p class=\"rule\"><span class=\"n\">{number}</span> <b>{rule}</b> \
          {badge}{equation}{guards}{backward} <span class=\"soft stage\">{}</span></p>\n\
-         <p class=\"part\"><del>{}</del> <span class=\"arrow\" aria-label=\"becomes\">→</span> <ins>{}</ins></p>\n{}</li>\n",
+         <p class=\"part\"><del>{}</del> <span class=\"arrow\" aria-label=\"becomes\">→</span> <ins>{}</ins></p>\n{}{note}</li>\n",
         step.stage,
         formula(&step.part_before.text),
         formula(&step.part_after.text),
@@ -68,12 +79,12 @@ fn rewriting(derivation: &Derivation, step: &RewriteStep, before: &Formula) -> S
 
 /// How far a step holds, as a badge.
 pub fn badge(validity: Validity) -> String {
-    let (class, text) = match validity {
-        Validity::Exact => ("exact", "exact"),
-        Validity::Real => ("real", "reals only"),
-        Validity::Derivative => ("derivative", "derivative"),
+    let class = match validity {
+        Validity::Exact => "exact",
+        Validity::Real => "real",
+        Validity::Derivative => "derivative",
     };
-    format!("<span class=\"badge {class}\">{text}</span>")
+    format!("<span class=\"badge {class}\">{validity}</span>")
 }
 
 /// `out = formula`. Of a step: the part that came about is marked, and of the names only those that are new are told.
