@@ -221,7 +221,12 @@ impl<L: Loss> HybridBlock<L> {
     ///
     /// # Errors
     /// As [`value_and_grad`](Self::value_and_grad).
-    pub fn vjp<T: Real>(&self, inputs: &Inputs, wrt: &[&str], backward: Backward) -> Result<(ArrayD<T>, Pullback<T>)> {
+    pub fn vjp<T: Real>(
+        &self,
+        inputs: &Inputs,
+        wrt: &[&str],
+        backward: Backward,
+    ) -> Result<(ArrayD<T::Computed>, Pullback<T>)> {
         Pullback::new(self.passes(inputs, wrt, backward)?, inputs)
     }
 
@@ -344,7 +349,7 @@ impl<L: Loss> HybridBlock<L> {
         };
         let halves = pipeline::halves(&stages.joint, &trace.extents, &key.0)?;
         let program = |graph| {
-            let signature = Signature::new(&trace, graph, inputs, &[], &[])?;
+            let signature = Signature::new(&trace, graph, inputs, &[], &[])?.with_computed_loss();
             Program::new(&trace, &stages, graph, signature, self.hybrid)
         };
         let forward = program(&halves.forward)?;
