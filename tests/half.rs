@@ -40,78 +40,91 @@ fn is_same(a: f64, b: f64) -> bool {
     a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
 }
 
-macro_rules! conversions {
-    ($name:ident, $half:ty) => {
-        /// All patterns are read and written, by vectors and one by one, and computed in f32 and in f64.
-        #[test]
-        fn $name() {
-            let all: Vec<$half> = (0..=u16::MAX).map(<$half>::from_bits).collect();
-            let block = HybridBlock::new(Identity).hybridize();
-            for size in [1 << 16, 1 << 12, 64] {
-                for part in all.chunks(size) {
-                    // Beside each other, and with room between.
-                    for step in [1, 3] {
-                        let mut spread = vec![<$half>::ONE; step * part.len()];
-                        part.iter().enumerate().for_each(|(i, &x)| spread[step * i] = x);
-                        let x = View::with_strides(&spread, &[part.len()], &[step as isize]).unwrap();
-                        let (mut wide, mut back) = (vec![0f32; part.len()], vec![<$half>::ZERO; step * part.len()]);
-                        block
-                            .forward_into(&[("x", x.clone())], ViewMut::new(&mut wide, &[part.len()]).unwrap())
-                            .unwrap();
-                        let out = ViewMut::with_strides(&mut back, &[part.len()], &[step as isize]).unwrap();
-                        block.forward_into(&[("x", x)], out).unwrap();
-                        for (i, &x) in part.iter().enumerate() {
-                            assert!(
-                                is_same(wide[i].into(), x.to_f32().into()),
-                                "{:#x} is read as {}",
-                                x.to_bits(),
-                                wide[i]
-                            );
-                            let same = back[step * i].to_bits() == x.to_bits() || x.is_nan() && back[step * i].is_nan();
-                            assert!(same, "{:#x} is written as {:#x}", x.to_bits(), back[step * i].to_bits());
-                            assert_eq!(back[step * i].is_sign_negative(), x.is_sign_negative());
-                        }
-                    }
-                }
-            }
-            // The head gradient is an f32, and the gradient itself. Beside every start of 18 bits: what lies on both sides
-            // of, and at, the middle between two neighbours.
-            let heads: Vec<f32> = (0..1u32 << 19)
-                .flat_map(|high| [0, 1, 0xfff, 0x1000, 0x1001, 0x1fff].map(|low| f32::from_bits(high << 13 | low)))
-                .collect();
-            for size in [heads.len(), 48] {
-                for part in [&heads[..], &heads[1 << 20..]].map(|all| &all[..size.min(all.len())]) {
-                    let n = part.len();
-                    let vjp = block
-                        .compile_vjp(
-                            &[Buffer::new("x", <$half as lossjit::runtime::Element>::DTYPE, &[n])],
-                            &["x"],
-                            Backward::Recomputed,
-                        )
-                        .unwrap();
-                    let x = vec![<$half>::ZERO; n];
-                    let mut grad = vec![<$half>::ONE; n];
-                    let given = [("x", View::new(&x, &[n]).unwrap())];
-                    vjp.backward(
-                        &given,
-                        &[],
-                        View::new(part, &[n]).unwrap(),
-                        &mut [ViewMut::new(&mut grad, &[n]).unwrap()],
-                    )
-                    .unwrap();
-                    for (&head, &found) in part.iter().zip(&grad) {
-                        let wanted = <$half>::from_f32(head);
-                        let same = found.to_bits() == wanted.to_bits() || found.is_nan() && wanted.is_nan();
-                        assert!(same, "{:#x}: {:#x}, not {:#x}", head.to_bits(), found.to_bits(), wanted.to_bits());
-                    }
-                }
-            }
-        }
-    };
+/// What the tests need of the two types beside [`Real`].
+trait Half: Real {
+    fn new(bits: u16) -> Self;
+    fn bits(self) -> u16;
+    fn rounded(x: f32) -> Self;
 }
 
-conversions!(every_bf16, bf16);
-conversions!(every_f16, f16);
+macro_rules! halves {
+    ($($half:ty)*) => { $(
+        impl Half for $half {
+            fn new(bits: u16) -> Self {
+                Self::from_bits(bits)
+            }
+
+            fn bits(self) -> u16 {
+                self.to_bits()
+            }
+
+            fn rounded(x: f32) -> Self {
+                Self::from_f32(x)
+            }
+        }
+    )* };
+}
+
+halves! { bf16 f16 }
+
+/// All patterns through machine code, from and to neighbours and with room between, computed in f32 and in f64.
+fn reads_and_writes<H: Half>() {
+    let all: Vec<H> = (0..=u16::MAX).map(H::new).collect();
+    let block = HybridBlock::new(Identity).hybridize();
+    for (size, step) in [(1 << 16, 1), (1 << 16, 3), (64, 1), (64, 3)] {
+        for part in all.chunks(size) {
+            let (shape, strides) = ([part.len()], [step as isize]);
+            let spread: Vec<H> = part.iter().flat_map(|&x| std::iter::repeat_n(x, step)).collect();
+            let x = View::with_strides(&spread, &shape, &strides).unwrap();
+            let (mut wide, mut back) = (vec![0f32; part.len()], vec![H::default(); spread.len()]);
+            block.forward_into(&[("x", x.clone())], ViewMut::new(&mut wide, &shape).unwrap()).unwrap();
+            block.forward_into(&[("x", x)], ViewMut::with_strides(&mut back, &shape, &strides).unwrap()).unwrap();
+            for (&x, (&wide, &back)) in part.iter().zip(wide.iter().zip(back.iter().step_by(step))) {
+                assert!(is_same(wide.into(), x.to_f64()), "{:#x} is read as {wide}", x.bits());
+                assert!(is_same(back.to_f64(), x.to_f64()), "{:#x} is written as {:#x}", x.bits(), back.bits());
+                assert_eq!(
+                    (wide.is_sign_negative(), back.bits() >> 15 == 1),
+                    (x.bits() >> 15 == 1, x.bits() >> 15 == 1)
+                );
+            }
+        }
+    }
+}
+
+/// The head gradient, an f32, is the gradient: every beginning of 19 bits, and what lies at, above and below the middle
+/// between neighbours.
+fn rounds<H: Half>() {
+    let heads: Vec<f32> = (0..1u32 << 19)
+        .flat_map(|high| [0, 1, 0xfff, 0x1000, 0x1001, 0x1fff].map(|low| f32::from_bits(high << 13 | low)))
+        .collect();
+    let block = HybridBlock::new(Identity).hybridize();
+    for size in [heads.len(), 509] {
+        for part in heads.chunks(size).step_by(37) {
+            let shape = [part.len()];
+            let given = [Buffer::new("x", H::DTYPE, &shape)];
+            let vjp = block.compile_vjp(&given, &["x"], Backward::Recomputed).unwrap();
+            let (x, mut grad) = (vec![H::default(); part.len()], vec![H::default(); part.len()]);
+            let (inputs, head) = ([("x", View::new(&x, &shape).unwrap())], View::new(part, &shape).unwrap());
+            vjp.backward(&inputs, &[], head, &mut [ViewMut::new(&mut grad, &shape).unwrap()]).unwrap();
+            for (&head, &found) in part.iter().zip(&grad) {
+                let (found, wanted) = (found.to_f64(), H::rounded(head).to_f64());
+                assert!(is_same(found, wanted), "{head:e} is rounded to {found:e}, not {wanted:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_bf16() {
+    reads_and_writes::<bf16>();
+    rounds::<bf16>();
+}
+
+#[test]
+fn every_f16() {
+    reads_and_writes::<f16>();
+    rounds::<f16>();
+}
 
 /// The case with its floating inputs in another dtype, and contents that one of 16 bits has room for.
 fn stored(case: &LossCase, dtype: Dtype, half: Dtype) -> LossCase {

@@ -137,8 +137,9 @@ pub enum Dtype {
     I64,
     U8,
     U32,
-    /// A float that is only stored so: it is computed in f32, as `F16` is.
+    /// A float of 16 bits with the exponents of f32; stored so, and computed in f32.
     Bf16,
+    /// IEEE 754's float of 16 bits; stored so, and computed in f32.
     F16,
 }
 
