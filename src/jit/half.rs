@@ -19,7 +19,7 @@ const NORMAL: u32 = (127 - 14) << 23;
 const SUBNORMAL: u32 = (127 - 1) << 23;
 
 impl Emitter<'_> {
-    /// So many neighbouring elements, from one to four, as the first of four f32.
+    /// One, two or four neighbouring elements as the first of four f32.
     pub(super) fn load_halves(
         &mut self,
         dtype: Dtype,
@@ -38,7 +38,7 @@ impl Emitter<'_> {
             let halves = self.bits(vector, types::I16X8);
             self.b.ins().uwiden_low(halves)
         };
-        if dtype == Dtype::Bf16 { self.from_bf16(words) } else { self.from_f16(words) }
+        if dtype == Dtype::Bf16 { self.widen_bf16(words) } else { self.widen_f16(words) }
     }
 
     /// Stores the first one, two or four of four f32.
@@ -76,7 +76,7 @@ impl Emitter<'_> {
 
     /// Four f32 rounded, each in the lower half of a word.
     pub(super) fn halves(&mut self, dtype: Dtype, values: Value) -> Value {
-        if dtype == Dtype::Bf16 { self.to_bf16(values) } else { self.to_f16(values) }
+        if dtype == Dtype::Bf16 { self.round_bf16(values) } else { self.round_f16(values) }
     }
 
     /// The same number in four lanes.
@@ -85,13 +85,13 @@ impl Emitter<'_> {
         self.b.ins().splat(types::I32X4, word)
     }
 
-    fn from_bf16(&mut self, words: Value) -> Value {
+    fn widen_bf16(&mut self, words: Value) -> Value {
         let bits = self.b.ins().ishl_imm_u(words, 16);
         self.bits(bits, types::F32X4)
     }
 
     /// Half of the bits, plus a little less than a half of the last place, or exactly one where the place is odd.
-    fn to_bf16(&mut self, values: Value) -> Value {
+    fn round_bf16(&mut self, values: Value) -> Value {
         let bits = self.bits(values, types::I32X4);
         let (one, below, quiet) = (self.four(1), self.four(0x7fff), self.four(0x40));
         let high = self.b.ins().ushr_imm_u(bits, 16);
@@ -106,7 +106,7 @@ impl Emitter<'_> {
 
     /// Exponent and fraction moved to their places in f32, and scaled by the difference of the biases, which is exact for
     /// subnormals too; what has the largest exponent gets the largest.
-    fn from_f16(&mut self, words: Value) -> Value {
+    fn widen_f16(&mut self, words: Value) -> Value {
         let (magnitude, sign) = (self.four(0x7fff), self.four(0x8000));
         let (scale, largest, infinity) = (self.four(SCALE), self.four(0x7bff), self.four(INFINITY));
         let quiet = self.four(0x0040_0000);
@@ -129,7 +129,7 @@ impl Emitter<'_> {
 
     /// Normal numbers are rounded as integers. A subnormal is added to a float whose last place is the subnormals', so
     /// that the addition rounds it.
-    fn to_f16(&mut self, values: Value) -> Value {
+    fn round_f16(&mut self, values: Value) -> Value {
         let bits = self.bits(values, types::I32X4);
         let (magnitude, one, nan, infinity) =
             (self.four(0x7fff_ffff), self.four(1), self.four(0x7e00), self.four(0x7c00));

@@ -201,7 +201,8 @@ impl<L: Loss> HybridBlock<L> {
         Ok(self.evaluate(&wanted, &with_head(inputs, head)?)?.grads)
     }
 
-    /// The loss now, and its gradients later, once the head gradient is known.
+    /// The loss now, and its gradients later, once the head gradient is known. `T` is the dtype of the inputs; where it has
+    /// 16 bits, the loss and its head are f32.
     ///
     /// ```
     /// use lossjit::{Backward, HybridBlock, View, inputs, losses::SoftmaxCrossEntropyLoss};

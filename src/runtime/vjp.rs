@@ -30,6 +30,8 @@ pub enum Backward {
 /// A loss compiled as a forward and a backward pass, for arrays of certain shapes, dtypes and strides. Cheap to clone;
 /// may be called from many threads at once.
 ///
+/// Of inputs in bf16 or f16 the gradients are in their dtype, and the loss, its head and what is saved in f32.
+///
 /// All memory is the caller's: [`out`](Self::out), [`saved`](Self::saved) and [`grads`](Self::grads) say what is needed
 /// before anything runs. What is saved is only read, so backward may run as often as you like, and gives the same bits for
 /// the same head. Calls allocate nothing once a thread has made its first, and take no lock.
