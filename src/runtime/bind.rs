@@ -155,8 +155,9 @@ impl Signature {
 
     /// The same with the loss and its head as wide as the arithmetic: other programs go on from the one to the other.
     pub(super) fn with_computed_loss(mut self) -> Self {
-        let rows = self.inputs.iter_mut().chain(&mut self.outputs).filter(|b| b.name == HEAD || b.name == "out");
-        rows.for_each(|buffer| buffer.dtype = buffer.dtype.computed());
+        let head = self.inputs.iter_mut().filter(|input| input.name == HEAD);
+        let loss = self.outputs.iter_mut().filter(|output| output.name == "out");
+        head.chain(loss).for_each(|buffer| buffer.dtype = buffer.dtype.computed());
         self
     }
 
