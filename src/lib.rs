@@ -68,6 +68,11 @@
 //! several lanes within a tile of 512 elements, and over tiles in f64. `exp`, `log`, `log1p`, `expm1` and `tanh` are
 //! within one unit in the last place.
 //!
+//! Floating inputs and results may be stored as `bf16` or `f16` of the crate [`half`]: elements are widened as they are loaded
+//! and rounded to the nearest even as they are stored, so the results are those of converting whole arrays to f32, and no such
+//! copy is made. Results are in the dtype of the inputs, or in f32 where the caller's buffer is that; of a [`Vjp`] the loss,
+//! its head and what is saved are in f32. CTC and SDML are native kernels that read f32 and f64 only, and say so.
+//!
 //! Results have the same bits for any number of threads, from run to run, and at every vector level of the processor.
 //! They may differ between layouts of memory, as sums then run in another order, and between versions.
 //!

@@ -119,7 +119,7 @@ fn dtypes() {
     assert_refused!(L2Loss::new(), {pred: x, label: y}, NONE, "label: dtype f64, but f32 as in pred is needed");
     assert_refused!(
         L2Loss::new(), {pred: Array2::<i32>::zeros((2, 3)), label: x}, NONE,
-        "pred: dtype i32, but f32 or f64 is needed"
+        "pred: dtype i32, but f32, f64, bf16 or f16 is needed"
     );
     assert_refused!(L2Loss::new(), {pred: y, label: y}, NONE, "result: dtype f32, but f64, the dtype of the inputs, is needed");
 }

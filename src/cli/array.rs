@@ -1,6 +1,6 @@
 //! Arrays as files hold them: a dtype known at run time, a shape and the elements.
 //!
-//! An [`Array`] is an [`ArrayD`] of one of six element types. One read from a file is in standard (row-major) layout; one made
+//! An [`Array`] is an [`ArrayD`] of one of eight element types. One read from a file is in standard (row-major) layout; one made
 //! from an `ArrayD` keeps that array's layout.
 
 use crate::runtime::View;
@@ -108,6 +108,8 @@ dtypes! {
     I64(i64) "i64";
     U8(u8) "u8";
     U32(u32) "u32";
+    Bf16(half::bf16) "bf16";
+    F16(half::f16) "f16";
 }
 
 impl Array {

@@ -16,6 +16,7 @@ use crate::runtime::pipeline::{self, Stages};
 use crate::runtime::{HybridBlock, Real, View};
 use crate::trace::Trace;
 use fastrand::Rng;
+use half::{bf16, f16};
 use ndarray::ArrayD;
 
 /// Elements of each gradient that are held against differences.
@@ -25,6 +26,8 @@ const DIFFERENCES: usize = 16;
 const NEST: f64 = 1e-11;
 const MACHINE_F64: f64 = 1e-10;
 const MACHINE_F32: f64 = 1e-5;
+const MACHINE_BF16: f64 = 4e-3;
+const MACHINE_F16: f64 = 1e-3;
 const SLOPE: f64 = 1e-5;
 
 pub(super) fn run(args: &CheckArgs) -> std::result::Result<String, Failure> {
@@ -75,7 +78,12 @@ struct Verdict {
 
 impl Verdict {
     fn fault(&self, real: Dtype) -> Option<String> {
-        let machine = if real == Dtype::F32 { MACHINE_F32 } else { MACHINE_F64 };
+        let machine = match real {
+            Dtype::F32 => MACHINE_F32,
+            Dtype::Bf16 => MACHINE_BF16,
+            Dtype::F16 => MACHINE_F16,
+            _ => MACHINE_F64,
+        };
         let found = [
             ("the declared formula", self.declared.unwrap_or(0.0), MACHINE_F64),
             ("the nest", self.nest, NEST),
@@ -105,6 +113,8 @@ fn judge(
     let nest = nest::evaluate(&scheduled, buffers)?;
     let machine = match trace.dtype() {
         Dtype::F64 => machine::<f64>(loss, trace, stages, buffers, wrt)?,
+        Dtype::Bf16 => machine::<bf16>(loss, trace, stages, buffers, wrt)?,
+        Dtype::F16 => machine::<f16>(loss, trace, stages, buffers, wrt)?,
         _ => machine::<f32>(loss, trace, stages, buffers, wrt)?,
     };
     let mut verdicts = vec![];

@@ -6,6 +6,7 @@ use crate::ir::{AxisId, Dtype, Graph, Id, Input, Kind, Op, Point};
 use crate::oracle::graph::{Buffer, evaluate};
 use crate::trace::{Port, Trace};
 use fastrand::Rng;
+use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
 use std::collections::HashMap;
 
@@ -144,18 +145,23 @@ fn depend_on(graph: &Graph, input: &str) -> Vec<bool> {
 
 fn float(dtype: Dtype, rng: &mut Rng) -> f64 {
     let x = 0.05 + 0.9 * rng.f64();
-    if dtype == Dtype::F32 { f64::from(x as f32) } else { x }
+    match dtype {
+        Dtype::F32 => f64::from(x as f32),
+        Dtype::Bf16 => bf16::from_f64(x).into(),
+        Dtype::F16 => f16::from_f64(x).into(),
+        _ => x,
+    }
 }
 
 /// A buffer as a caller gives it.
 pub(super) fn array(buffer: &Buffer, port: &Port) -> Result<Array> {
     macro_rules! of {
-        ($($dtype:ident $ty:ty),*) => {
+        ($($dtype:ident $ty:ty, $float:expr, $int:expr;)*) => {
             match port.dtype {
                 $(Dtype::$dtype => {
                     let elements: Vec<$ty> = match buffer {
-                        Buffer::Float(x) => x.iter().map(|&x| x as $ty).collect(),
-                        Buffer::Int(x) => x.iter().map(|&x| x as $ty).collect(),
+                        Buffer::Float(x) => x.iter().map(|&x| $float(x)).collect(),
+                        Buffer::Int(x) => x.iter().map(|&x| $int(x)).collect(),
                     };
                     let array = ArrayD::from_shape_vec(IxDyn(&port.shape), elements);
                     Ok(Array::from(array.map_err(|e| Error::internal("check", e.to_string()))?))
@@ -163,5 +169,14 @@ pub(super) fn array(buffer: &Buffer, port: &Port) -> Result<Array> {
             }
         };
     }
-    of!(F32 f32, F64 f64, I32 i32, I64 i64, U8 u8, U32 u32)
+    of!(
+        F32 f32, |x| x as f32, |x| x as f32;
+        F64 f64, |x| x, |x| x as f64;
+        I32 i32, |x| x as i32, |x| x as i32;
+        I64 i64, |x| x as i64, |x| x;
+        U8 u8, |x| x as u8, |x| x as u8;
+        U32 u32, |x| x as u32, |x| x as u32;
+        Bf16 bf16, bf16::from_f64, |x| bf16::from_f64(x as f64);
+        F16 f16, f16::from_f64, |x| f16::from_f64(x as f64);
+    )
 }

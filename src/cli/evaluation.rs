@@ -7,6 +7,7 @@ use crate::ir::Dtype;
 use crate::losses::Loss;
 use crate::runtime::{HybridBlock, Inputs, Real, View, ViewMut};
 use crate::trace::Spec;
+use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,10 @@ pub(super) fn evaluate(loss: Box<dyn Loss>, request: &Request) -> Result<Evaluat
     match (dtype, request.imperative) {
         (Dtype::F64, false) => compiled::<f64>(&block.hybridize(), request, &wrt),
         (Dtype::F64, true) => interpreted::<f64>(&block, request, &wrt),
+        (Dtype::Bf16, false) => compiled::<bf16>(&block.hybridize(), request, &wrt),
+        (Dtype::Bf16, true) => interpreted::<bf16>(&block, request, &wrt),
+        (Dtype::F16, false) => compiled::<f16>(&block.hybridize(), request, &wrt),
+        (Dtype::F16, true) => interpreted::<f16>(&block, request, &wrt),
         (_, false) => compiled::<f32>(&block.hybridize(), request, &wrt),
         (_, true) => interpreted::<f32>(&block, request, &wrt),
     }

@@ -6,6 +6,7 @@ use crate::grad::Wanted;
 use crate::ir::Dtype;
 use crate::losses::Loss;
 use crate::runtime::{Compiled, HybridBlock, View, ViewMut};
+use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
 use std::time::{Duration, Instant};
 
@@ -86,6 +87,8 @@ fn views(inputs: &[(String, Array)]) -> Vec<(&str, View<'_>)> {
 fn zeros(dtype: Dtype, shape: &[usize]) -> Array {
     match dtype {
         Dtype::F64 => ArrayD::<f64>::zeros(IxDyn(shape)).into(),
+        Dtype::Bf16 => ArrayD::<bf16>::from_elem(IxDyn(shape), bf16::ZERO).into(),
+        Dtype::F16 => ArrayD::<f16>::from_elem(IxDyn(shape), f16::ZERO).into(),
         _ => ArrayD::<f32>::zeros(IxDyn(shape)).into(),
     }
 }
@@ -96,6 +99,8 @@ fn view_mut(array: &mut Array) -> ViewMut<'_> {
     match array {
         Array::F32(array) => array.into(),
         Array::F64(array) => array.into(),
+        Array::Bf16(array) => array.into(),
+        Array::F16(array) => array.into(),
         _ => unreachable!("made by `zeros`"),
     }
 }

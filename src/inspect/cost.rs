@@ -68,9 +68,9 @@ fn sizes(nest: &Nest, binding: &Binding) -> (Sizes, Sizes) {
         let elements = elements(&input.axes);
         (input.name.clone(), elements.saturating_mul(dtype.size() as u64), elements)
     });
-    let outputs = nest.graph.outputs.iter().map(|output| {
+    let outputs = nest.graph.outputs.iter().enumerate().map(|(place, output)| {
         let elements = elements(&output.axes);
-        (output.name.clone(), elements.saturating_mul(binding.real.size() as u64), elements)
+        (output.name.clone(), elements.saturating_mul(binding.output(place).size() as u64), elements)
     });
     (inputs.collect(), outputs.collect())
 }

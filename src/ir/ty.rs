@@ -137,10 +137,15 @@ pub enum Dtype {
     I64,
     U8,
     U32,
+    /// A float of 16 bits with the exponents of f32; stored so, and computed in f32.
+    Bf16,
+    /// IEEE 754's float of 16 bits; stored so, and computed in f32.
+    F16,
 }
 
 impl Dtype {
-    pub const ALL: [Dtype; 6] = [Dtype::F32, Dtype::F64, Dtype::I32, Dtype::I64, Dtype::U8, Dtype::U32];
+    pub const ALL: [Dtype; 8] =
+        [Dtype::F32, Dtype::F64, Dtype::I32, Dtype::I64, Dtype::U8, Dtype::U32, Dtype::Bf16, Dtype::F16];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -150,6 +155,8 @@ impl Dtype {
             Dtype::I64 => "i64",
             Dtype::U8 => "u8",
             Dtype::U32 => "u32",
+            Dtype::Bf16 => "bf16",
+            Dtype::F16 => "f16",
         }
     }
 
@@ -157,13 +164,24 @@ impl Dtype {
     pub fn size(self) -> usize {
         match self {
             Dtype::U8 => 1,
+            Dtype::Bf16 | Dtype::F16 => 2,
             Dtype::F32 | Dtype::I32 | Dtype::U32 => 4,
             Dtype::F64 | Dtype::I64 => 8,
         }
     }
 
     pub fn is_float(self) -> bool {
-        matches!(self, Dtype::F32 | Dtype::F64)
+        matches!(self, Dtype::F32 | Dtype::F64) || self.is_half()
+    }
+
+    /// Whether elements are floats of 16 bits.
+    pub fn is_half(self) -> bool {
+        matches!(self, Dtype::Bf16 | Dtype::F16)
+    }
+
+    /// The dtype that a loss of such floats is computed in.
+    pub fn computed(self) -> Self {
+        if self.is_half() { Dtype::F32 } else { self }
     }
 }
 

@@ -85,6 +85,7 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     check_on(nest, &binding.layout)?;
     check_in_place(nest, &binding.layout)?;
     check_dtypes(nest, binding)?;
+    check_natives(nest, binding)?;
     let fits = |size: usize| i64::try_from(size).is_ok() && (binding.real == Dtype::F64 || size <= i32::MAX as usize);
     if let Some(axis) = nest.extents.iter().position(|&size| !fits(size)) {
         let problem = format!("axis {} is too long for {}", nest.graph.axes[axis], binding.real);
@@ -175,14 +176,32 @@ pub fn symbol(nest: &Nest, binding: &Binding) -> String {
     format!("{}.{what}{}", graph.name, shape.unwrap_or_default())
 }
 
-/// Floats are loaded in the width of the loss, so that is what their buffers must hold.
+/// Floats are loaded in the width of the loss, or widened from 16 bits to 32.
 fn check_dtypes(nest: &Nest, binding: &Binding) -> Result<()> {
     let (inputs, dtypes) = (&nest.graph.inputs, &binding.inputs);
-    let fits = |(input, dtype): (&Input, &Dtype)| input.kind != Kind::Float || *dtype == binding.real;
-    if binding.real.is_float() && inputs.len() == dtypes.len() && inputs.iter().zip(dtypes).all(fits) {
+    let fits = |(input, dtype): (&Input, &Dtype)| match input.kind {
+        Kind::Float => dtype.is_float() && dtype.computed() == binding.real,
+        _ => !dtype.is_half(),
+    };
+    let narrow = binding.layout.narrow.iter().all(|(_, dtype)| dtype.is_half());
+    let stores = binding.real.is_float() && narrow && (binding.real == Dtype::F32 || binding.layout.narrow.is_empty());
+    if stores && inputs.len() == dtypes.len() && inputs.iter().zip(dtypes).all(fits) {
         return Ok(());
     }
     Err(Error::internal("jit", format!("inputs of {dtypes:?} for a loss in {}", binding.real)))
+}
+
+/// Native kernels read and write the caller's floats themselves.
+fn check_natives(nest: &Nest, binding: &Binding) -> Result<()> {
+    let inputs = nest.graph.inputs.iter().map(|input| &input.name).zip(&binding.inputs);
+    let outputs = binding.layout.narrow.iter().map(|(output, dtype)| (&nest.graph.outputs[*output].name, dtype));
+    match inputs.chain(outputs).find(|(_, dtype)| dtype.is_half()) {
+        Some((name, dtype)) if native::has_kernels(&nest.body) || pairs::has_pairs(&nest.body) => {
+            let expected = format!("f32 or f64 for the native kernel of {}", nest.graph.name);
+            Err(Error::Dtype { input: name.clone(), found: dtype.name(), expected })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn math_symbol(math: Math, form: Form, real: Dtype) -> String {

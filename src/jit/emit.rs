@@ -57,9 +57,8 @@ pub(super) struct Emitter<'a> {
     pub binding: &'a Binding,
     pub b: FunctionBuilder<'a>,
     pub regions: Regions,
-    /// Of floats as they are computed, and as buffers hold them.
+    /// Of floats as they are computed.
     pub real: Type,
-    pub stored: Type,
     pub int: Type,
     /// Elements per value where code for lanes is made; 1 outside and in the last elements of a tile.
     pub lanes: usize,
@@ -132,7 +131,6 @@ impl<'a> Emitter<'a> {
             b,
             regions,
             real: if single { types::F32 } else { types::F64 },
-            stored: if binding.real == Dtype::F32 { types::F32 } else { types::F64 },
             int: if single { types::I32 } else { types::I64 },
             lanes: 1,
             lane_axis: None,

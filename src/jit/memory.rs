@@ -173,7 +173,7 @@ impl Emitter<'_> {
             let at = self.indices(&indices, 0)?;
             let address = self.input_address(input, &at);
             if lane != self.real && kind == Kind::Float {
-                return Ok(Val::lanes(self.load_narrow(input, address)));
+                return Ok(Val::lanes(self.load_narrow(input, address, self.lanes)));
             }
             let ty = lane.by(self.lanes as u32).expect("a vector type");
             let value = self.load_lanes(ty, Region::Input(input.index()), address);
@@ -227,7 +227,7 @@ impl Emitter<'_> {
     /// The type of a lane, where an input's elements are what lanes hold.
     fn lane_type(&self, input: InputId, kind: Kind) -> Option<Type> {
         match (kind, self.binding.inputs[input.index()]) {
-            (Kind::Float, _) => Some(self.stored),
+            (Kind::Float, dtype) => Some(float_type(dtype)),
             (_, Dtype::I32) => Some(types::I32).filter(|&ty| ty == self.int),
             (_, Dtype::I64) => Some(types::I64).filter(|&ty| ty == self.int),
             _ => None,
@@ -260,11 +260,18 @@ impl Emitter<'_> {
     /// The element so many bytes behind an address.
     fn read_one(&mut self, input: InputId, kind: Kind, address: Value, offset: i32) -> Value {
         let flags = self.regions.flags(Region::Input(input.index()));
+        let dtype = self.binding.inputs[input.index()];
         if kind == Kind::Float {
-            let value = self.b.ins().load(self.stored, flags, address, offset);
-            return if self.stored == self.real { value } else { self.b.ins().fpromote(self.real, value) };
+            let (value, ty) = if dtype.is_half() {
+                let values = self.load_halves(dtype, flags, address, offset, 1);
+                (self.b.ins().extractlane(values, 0), types::F32)
+            } else {
+                let ty = float_type(dtype);
+                (self.b.ins().load(ty, flags, address, offset), ty)
+            };
+            return if ty == self.real { value } else { self.b.ins().fpromote(self.real, value) };
         }
-        let whole = match self.binding.inputs[input.index()] {
+        let whole = match dtype {
             Dtype::I64 => self.b.ins().load(types::I64, flags, address, offset),
             Dtype::I32 => {
                 let value = self.b.ins().load(types::I32, flags, address, offset);
@@ -278,8 +285,8 @@ impl Emitter<'_> {
                 let value = self.b.ins().load(types::I8, flags, address, offset);
                 self.b.ins().uextend(types::I64, value)
             }
-            dtype @ (Dtype::F32 | Dtype::F64) => {
-                let ty = if dtype == Dtype::F32 { types::F32 } else { types::F64 };
+            Dtype::F32 | Dtype::F64 | Dtype::Bf16 | Dtype::F16 => {
+                let ty = float_type(dtype);
                 let value = self.b.ins().load(ty, flags, address, offset);
                 self.whole(value, ty)
             }
@@ -309,7 +316,7 @@ impl Emitter<'_> {
     pub(super) fn output_address(&mut self, output: usize) -> Result<Value> {
         let axes = self.nest.graph.outputs[output].axes.clone();
         let strides = self.binding.layout.outputs[output].clone();
-        let size = self.stored.bytes() as i64;
+        let size = self.binding.output(output).size() as i64;
         let mut terms = vec![];
         for (axis, stride) in axes.into_iter().zip(strides) {
             if self.nest.extents[axis.index()] != 1 {
@@ -329,11 +336,20 @@ impl Emitter<'_> {
         let wide = self.lanes > 1;
         let value = self.widen(val, Kind::Float, wide);
         let flags = self.regions.flags(Region::Output(output));
-        let bytes = i64::from(self.stored.bytes());
-        let narrow = self.stored != self.real;
+        let stored = self.binding.output(output);
+        let bytes = stored.size() as i64;
+        let narrow = float_type(stored) != self.real;
         let value = match (narrow, wide) {
+            (true, _) if stored.is_half() => {
+                let singles = self.four_singles(value, wide);
+                if !wide || stride == 1 {
+                    self.store_halves(stored, flags, singles, address, self.lanes);
+                    return Ok(());
+                }
+                self.halves(stored, singles)
+            }
             (false, _) => value,
-            (true, false) => self.b.ins().fdemote(self.stored, value),
+            (true, false) => self.b.ins().fdemote(types::F32, value),
             (true, true) => self.b.ins().fvdemote(value),
         };
         if !wide || stride == 1 {
@@ -344,6 +360,7 @@ impl Emitter<'_> {
         }
         for lane in 0..self.lanes {
             let one = self.b.ins().extractlane(value, lane as u8);
+            let one = if stored.is_half() { self.b.ins().ireduce(types::I16, one) } else { one };
             let step = stride as i64 * lane as i64 * bytes;
             match i32::try_from(step) {
                 Ok(step) => self.b.ins().store(flags, one, address, step),
@@ -361,9 +378,14 @@ impl Emitter<'_> {
         self.b.ins().extractlane(halves, 0)
     }
 
-    /// Two neighbouring floats, widened.
-    fn load_narrow(&mut self, input: InputId, address: Value) -> Value {
+    /// Neighbouring floats that fill a vector once they are widened.
+    fn load_narrow(&mut self, input: InputId, address: Value, lanes: usize) -> Value {
         let flags = self.regions.flags(Region::Input(input.index()));
+        let dtype = self.binding.inputs[input.index()];
+        if dtype.is_half() {
+            let singles = self.load_halves(dtype, flags, address, 0, lanes);
+            return if self.real == types::F64 { self.b.ins().fvpromote_low(singles) } else { singles };
+        }
         let both = self.b.ins().load(types::I64, flags, address, 0);
         let vector = self.b.ins().scalar_to_vector(types::I64X2, both);
         let singles = self.bits(vector, types::F32X4);
@@ -372,14 +394,27 @@ impl Emitter<'_> {
 
     /// The address of a tile of an input in the width of the arithmetic.
     pub(super) fn widened_tile(&mut self, read: Id, address: Value, length: Value) -> Result<Value> {
-        if self.stored == self.real {
+        let (input, _) = self.nest.graph.as_read(read).expect("checked");
+        let dtype = self.binding.inputs[input.index()];
+        if float_type(dtype) == self.real {
             return Ok(address);
         }
-        let (input, _) = self.nest.graph.as_read(read).expect("checked");
+        let (narrow, wide) = (dtype.size() as i64, i64::from(self.real.bytes()));
         let tile = self.b.ins().iadd_imm_s(self.scratch, self.wide_tile as i64);
-        let first = self.b.ins().iconst(types::I64, 0);
+        let mut first = self.b.ins().iconst(types::I64, 0);
+        if dtype.is_half() {
+            let lanes = 16 / wide;
+            let last = self.b.ins().iadd_imm_s(length, 1 - lanes);
+            first = self.counted(first, last, lanes, |e, index| {
+                let (from, to) = (e.b.ins().imul_imm_s(index, narrow), e.b.ins().imul_imm_s(index, wide));
+                let (from, to) = (e.b.ins().iadd(address, from), e.b.ins().iadd(tile, to));
+                let values = e.load_narrow(input, from, lanes as usize);
+                e.b.ins().store(e.regions.flags(Region::Scratch), values, to, 0);
+                Ok(())
+            })?;
+        }
         self.counted(first, length, 1, |e, index| {
-            let (from, to) = (e.b.ins().imul_imm_s(index, 4), e.b.ins().imul_imm_s(index, 8));
+            let (from, to) = (e.b.ins().imul_imm_s(index, narrow), e.b.ins().imul_imm_s(index, wide));
             let (from, to) = (e.b.ins().iadd(address, from), e.b.ins().iadd(tile, to));
             let value = e.read_one(input, Kind::Float, from, 0);
             e.b.ins().store(e.regions.flags(Region::Scratch), value, to, 0);
@@ -399,5 +434,14 @@ impl Emitter<'_> {
             return self.bits(bytes, ty);
         }
         self.b.ins().load(ty, flags, address, 0)
+    }
+}
+
+/// The type of a stored float; 16 bits are a word of memory, no float that machines compute with.
+fn float_type(dtype: Dtype) -> Type {
+    match dtype {
+        Dtype::F64 => types::F64,
+        Dtype::Bf16 | Dtype::F16 => types::I16,
+        _ => types::F32,
     }
 }

@@ -12,6 +12,7 @@ mod emit;
 mod folds;
 #[cfg(any(feature = "gdb", test))]
 mod gdb;
+mod half;
 mod kernel;
 mod listing;
 mod memory;
@@ -28,10 +29,10 @@ pub use compile::{compile, symbol};
 pub use kernel::{Kernel, Status};
 pub use listing::{Instruction, assembly, clif, text};
 
-use crate::ir::Dtype;
+use crate::ir::{Dtype, Kind};
 use crate::nest::{Layout, Nest, Place};
 
-/// What machine code depends on beside the nest: the dtype of the loss, that of each input, and strides.
+/// What machine code depends on beside the nest: the dtype that the loss is computed in, that of each input, and strides.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Binding {
     pub real: Dtype,
@@ -47,5 +48,18 @@ impl Binding {
         let in_buffers = nest.slots.iter().any(|slot| matches!(slot.place, Place::Output(_)));
         let wide = self.widen && nest.is_small() && !in_buffers && !pairs::has_pairs(&nest.body);
         if wide { Dtype::F64 } else { self.real }
+    }
+
+    /// How an output's elements are stored.
+    pub fn output(&self, output: usize) -> Dtype {
+        let narrow = self.layout.narrow.iter().find(|(narrow, _)| *narrow == output);
+        narrow.map_or(self.real, |(_, dtype)| *dtype)
+    }
+
+    /// Floating inputs that are stored in fewer bits than arithmetic takes.
+    fn has_narrow_inputs(&self, nest: &Nest) -> bool {
+        let real = self.arithmetic(nest);
+        let mut inputs = nest.graph.inputs.iter().zip(&self.inputs);
+        inputs.any(|(input, dtype)| input.kind == Kind::Float && *dtype != real)
     }
 }

@@ -34,6 +34,15 @@ pub(super) fn scratch(nest: &Nest, binding: &Binding) -> Option<usize> {
     most
 }
 
+/// Whether a nest calls one.
+pub(super) fn has_kernels(body: &[Step]) -> bool {
+    body.iter().any(|step| match step {
+        Step::Loop { body, .. } | Step::Block { body, .. } | Step::Part { body, .. } => has_kernels(body),
+        Step::Native { .. } => true,
+        _ => false,
+    })
+}
+
 /// What does not change from row to row.
 fn call(nest: &Nest, binding: &Binding, loss: Option<Id>, grad: Option<usize>) -> Option<Ctc> {
     let graph = &nest.graph;
@@ -166,7 +175,7 @@ impl Emitter<'_> {
     /// The same of an output.
     fn output_plane(&mut self, output: usize, bound: &[AxisId]) -> Result<Value> {
         let axes = self.nest.graph.outputs[output].axes.clone();
-        let size = i64::from(self.stored.bytes());
+        let size = self.binding.output(output).size() as i64;
         let mut address = self.outputs[output];
         let strides = self.binding.layout.outputs[output].clone();
         for (axis, stride) in axes.into_iter().zip(strides) {

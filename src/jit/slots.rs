@@ -60,7 +60,7 @@ pub(super) fn scratch(nest: &Nest, binding: &Binding, native: usize) -> Result<S
         shared_end = all.and_then(|all| shared_end.checked_add(all)).ok_or_else(too_large)?;
     }
     let wide_tile = end;
-    if real != binding.real {
+    if binding.has_narrow_inputs(nest) {
         end += TILE * real.size();
     }
     let size = end.checked_add(native).filter(|&e| e < isize::MAX as usize).ok_or_else(too_large)?;

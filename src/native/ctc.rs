@@ -162,6 +162,7 @@ impl Ctc {
                 Dtype::U32 => Ok(i64::from(label.cast::<u32>().offset(offset).read())),
                 Dtype::F32 => whole(f64::from(label.cast::<f32>().offset(offset).read())),
                 Dtype::F64 => whole(label.cast::<f64>().offset(offset).read()),
+                Dtype::Bf16 | Dtype::F16 => Err(Fault),
             }
         }
     }

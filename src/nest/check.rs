@@ -107,6 +107,8 @@ impl Checker<'_> {
                 ensure(self.nest.graph.ty(slot.value).axes.is_subset(dims), || {
                     "a slot is wider than its output".into()
                 })?;
+                let narrow = self.layout.is_some_and(|layout| layout.narrow.iter().any(|(o, _)| *o == output));
+                ensure(!narrow, || "a slot in an output that is stored in fewer bits".into())?;
             }
         }
         Ok(())

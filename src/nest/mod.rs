@@ -24,7 +24,7 @@ pub use parts::split;
 pub(crate) use parts::sums as part_sums;
 pub use schedule::schedule;
 
-use crate::ir::{AxisId, Graph, Id};
+use crate::ir::{AxisId, Dtype, Graph, Id};
 
 /// Elements of one tile: what an elementary function is called for, small enough for all slots of a loop to stay in
 /// the first-level cache.
@@ -177,6 +177,8 @@ pub struct Layout {
     pub outputs: Vec<Vec<isize>>,
     /// Outputs that lie where an input does: (output, input). Each element is written after its last read.
     pub in_place: Vec<(usize, usize)>,
+    /// Outputs that are stored in fewer bits than they are computed in: nothing else is kept there.
+    pub narrow: Vec<(usize, Dtype)>,
 }
 
 impl Layout {
@@ -203,6 +205,7 @@ impl Layout {
             inputs: graph.inputs.iter().map(|i| strides(&i.axes)).collect(),
             outputs: graph.outputs.iter().map(|o| strides(&o.axes)).collect(),
             in_place: vec![],
+            narrow: vec![],
         }
     }
 }

@@ -30,7 +30,8 @@ fn by_plan(graph: &Graph, extents: &[usize], layout: &Layout, plan: &Plan) -> Re
     let (slots, body) = place::place(graph, extents, layout, plan, &tree)?;
     let bare = Nest { graph: graph.clone(), extents: extents.to_vec(), slots, body };
     // The arithmetic of a small problem may be wider than its outputs.
-    let all: Vec<usize> = if bare.is_small() { vec![] } else { (0..graph.outputs.len()).collect() };
+    let is_narrow = |output: &usize| bare.is_small() || layout.narrow.iter().any(|(narrow, _)| narrow == output);
+    let all: Vec<usize> = (0..graph.outputs.len()).filter(|output| !is_narrow(output)).collect();
     let nest = finish(&bare, layout, &all)?;
     let in_parts = |nest: Nest| parts::split(&nest, layout, parts::WORTH).unwrap_or(nest);
     if check_in_place(&nest, layout).is_ok() {

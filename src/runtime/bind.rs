@@ -3,7 +3,7 @@
 use super::pipeline::port_of;
 use super::view::{Dims, Inputs, View, ViewMut, row_major};
 use crate::error::{Error, Result};
-use crate::grad::{grad_name, saved_name};
+use crate::grad::{HEAD, grad_name, saved_name};
 use crate::ir::{AxisId, Dtype, Graph};
 use crate::jit::Binding;
 use crate::nest::Layout;
@@ -112,7 +112,9 @@ impl Signature {
                 None if is_ours(trace, &port.name) => wanted.clone(),
                 None => return Err(missing(&graph.name, &port)),
             };
-            if found.shape != port.shape || (found.dtype != port.dtype && port.dtype.is_float()) {
+            let ours = is_ours(trace, &port.name);
+            let fits = found.dtype == port.dtype || (ours && found.dtype == port.dtype.computed());
+            if found.shape != port.shape || (!fits && port.dtype.is_float()) {
                 wanted.check(found.dtype, &found.shape, &found.strides)?;
             }
             bound.push(found);
@@ -131,7 +133,14 @@ impl Signature {
                 (None, Some(given)) => given.strides.clone(),
                 (None, None) => wanted.strides.clone(),
             };
-            let buffer = Buffer { strides, ..wanted };
+            let mut buffer = Buffer { strides, ..wanted };
+            // An output of a loss of 16 bits may be as wide as the arithmetic.
+            if over.is_none()
+                && let Some(given) = outputs.get(place)
+                && given.dtype == port.dtype.computed()
+            {
+                buffer.dtype = given.dtype;
+            }
             if let Some(given) = outputs.get(place) {
                 buffer.check(given.dtype, &given.shape, &given.strides)?;
             }
@@ -142,6 +151,14 @@ impl Signature {
             return Err(Error::Layout { input: name.clone(), problem });
         }
         Ok(Self { inputs: bound, outputs: results, in_place: shared })
+    }
+
+    /// The same with the loss and its head as wide as the arithmetic: other programs go on from the one to the other.
+    pub(super) fn with_computed_loss(mut self) -> Self {
+        let head = self.inputs.iter_mut().filter(|input| input.name == HEAD);
+        let loss = self.outputs.iter_mut().filter(|output| output.name == "out");
+        head.chain(loss).for_each(|buffer| buffer.dtype = buffer.dtype.computed());
+        self
     }
 
     /// The addresses of every input and output, in order, of arrays that are as they should be.
@@ -244,8 +261,9 @@ impl Signature {
         let inputs = self.inputs.iter().zip(&graph.inputs).map(|(b, i)| along(b, &i.axes)).collect::<Result<_>>()?;
         let outputs = self.outputs.iter().zip(&graph.outputs).map(|(b, o)| along(b, &o.axes)).collect::<Result<_>>()?;
         let dtypes = self.inputs.iter().map(|b| b.dtype).collect();
-        let layout = Layout { inputs, outputs, in_place: self.in_place.clone() };
-        Ok(Binding { real: trace.dtype(), widen: true, inputs: dtypes, layout })
+        let narrow = self.outputs.iter().enumerate().filter(|(_, b)| b.dtype.is_half()).map(|(i, b)| (i, b.dtype));
+        let layout = Layout { inputs, outputs, in_place: self.in_place.clone(), narrow: narrow.collect() };
+        Ok(Binding { real: trace.dtype().computed(), widen: true, inputs: dtypes, layout })
     }
 }
 

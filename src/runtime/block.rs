@@ -201,7 +201,8 @@ impl<L: Loss> HybridBlock<L> {
         Ok(self.evaluate(&wanted, &with_head(inputs, head)?)?.grads)
     }
 
-    /// The loss now, and its gradients later, once the head gradient is known.
+    /// The loss now, and its gradients later, once the head gradient is known. `T` is the dtype of the inputs; where it has
+    /// 16 bits, the loss and its head are f32.
     ///
     /// ```
     /// use lossjit::{Backward, HybridBlock, View, inputs, losses::SoftmaxCrossEntropyLoss};
@@ -221,7 +222,12 @@ impl<L: Loss> HybridBlock<L> {
     ///
     /// # Errors
     /// As [`value_and_grad`](Self::value_and_grad).
-    pub fn vjp<T: Real>(&self, inputs: &Inputs, wrt: &[&str], backward: Backward) -> Result<(ArrayD<T>, Pullback<T>)> {
+    pub fn vjp<T: Real>(
+        &self,
+        inputs: &Inputs,
+        wrt: &[&str],
+        backward: Backward,
+    ) -> Result<(ArrayD<T::Computed>, Pullback<T>)> {
         Pullback::new(self.passes(inputs, wrt, backward)?, inputs)
     }
 
@@ -344,7 +350,7 @@ impl<L: Loss> HybridBlock<L> {
         };
         let halves = pipeline::halves(&stages.joint, &trace.extents, &key.0)?;
         let program = |graph| {
-            let signature = Signature::new(&trace, graph, inputs, &[], &[])?;
+            let signature = Signature::new(&trace, graph, inputs, &[], &[])?.with_computed_loss();
             Program::new(&trace, &stages, graph, signature, self.hybrid)
         };
         let forward = program(&halves.forward)?;

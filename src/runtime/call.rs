@@ -4,11 +4,12 @@
 use super::bind::{Signature, find};
 use super::pipeline::Stages;
 use super::scratch::{with_scratch, with_shared};
-use super::view::{Inputs, View, ViewMut, no_memory};
+use super::view::{Inputs, Real, View, ViewMut, no_memory};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Graph, Kind};
 use crate::jit::{Kernel, Status};
 use crate::oracle::graph::{Buffer as Values, evaluate};
+use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
 use std::ops::Range;
 use std::sync::Arc;
@@ -234,12 +235,10 @@ pub(super) fn write(values: &ArrayD<f64>, output: &mut ViewMut) -> Result<()> {
             match output.dtype {
                 Dtype::F32 => *output.start.cast::<f32>().offset(offset) = value as f32,
                 Dtype::F64 => *output.start.cast::<f64>().offset(offset) = value,
+                Dtype::Bf16 => *output.start.cast::<bf16>().offset(offset) = Real::from_f64(value),
+                Dtype::F16 => *output.start.cast::<f16>().offset(offset) = Real::from_f64(value),
                 other => {
-                    return Err(Error::Dtype {
-                        input: "out".into(),
-                        found: other.name(),
-                        expected: "f32 or f64".into(),
-                    });
+                    return Err(Error::Dtype { input: "out".into(), found: other.name(), expected: "a float".into() });
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use super::vjp::Backward;
 use crate::error::{Error, Result};
-use crate::grad::{Halves, Wanted, grad, grad_name, saved_name, scale_by_head, scaled_by_head, split};
+use crate::grad::{HEAD, Halves, Wanted, grad, grad_name, saved_name, scale_by_head, scaled_by_head, split};
 use crate::ir::{AxisId, Graph, MAX_NODES};
 use crate::jit::{Binding, Kernel, compile};
 use crate::losses::Loss;
@@ -119,7 +119,10 @@ pub fn port_of(trace: &Trace, name: &str, axes: &[AxisId]) -> Port {
     let shape = trace.ports.iter().find(whole).map(|port| port.shape.clone());
     let shape = shape.unwrap_or_else(|| axes.iter().map(|a| trace.extents[a.index()]).collect());
     let own = trace.ports.iter().find(|p| p.name == name).map(|p| p.dtype);
-    Port { name: name.to_string(), dtype: own.unwrap_or(trace.dtype()), shape }
+    // What the backward pass goes on from keeps the digits that it was computed with.
+    let is_callers = name == "out" || name == HEAD || name.starts_with(&grad_name(""));
+    let dtype = if is_callers { trace.dtype() } else { trace.dtype().computed() };
+    Port { name: name.to_string(), dtype: own.unwrap_or(dtype), shape }
 }
 
 /// The passes recurse along a graph. Graphs of more nodes than this get a thread with a stack for any graph that there can

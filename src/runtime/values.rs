@@ -53,7 +53,7 @@ impl ValueTrace {
 impl<L: Loss> HybridBlock<L> {
     /// Evaluates the loss, and the gradients of its sum, by the interpreter, and tells what values each node of the graph
     /// takes: to find where a NaN or an infinity comes from. What is looked at is the graph that is compiled; it is
-    /// evaluated in f64, and a value beyond the range of the inputs' dtype counts as infinite.
+    /// evaluated in f64, and a value beyond the range of the dtype that the loss is computed in counts as infinite.
     ///
     /// ```
     /// use lossjit::{HybridBlock, inputs, losses::L2Loss};
@@ -73,7 +73,7 @@ impl<L: Loss> HybridBlock<L> {
         let graph = stages.joint.clone();
         let values = values_by_name(&graph, &trace.extents, inputs)?;
         let dtype = trace.dtype();
-        let largest = if dtype == Dtype::F32 { f64::from(f32::MAX) } else { f64::MAX };
+        let largest = if dtype == Dtype::F64 { f64::MAX } else { f64::from(f32::MAX) };
         let nodes = survey(&graph, &trace.extents, &values, largest)?;
         Ok(ValueTrace { graph, dtype, nodes })
     }

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::ir::Dtype;
+use half::{bf16, f16};
 use ndarray::{ArrayBase, ArrayD, ArrayViewD, ArrayViewMutD, Axis, Data, DataMut, Dimension, IxDyn, ShapeBuilder};
 use smallvec::SmallVec;
 use std::marker::PhantomData;
@@ -33,32 +34,41 @@ elements! {
     i64 => I64;
     u8 => U8;
     u32 => U32;
+    bf16 => Bf16;
+    f16 => F16;
 }
 
-/// A float that losses are computed in: `f32` or `f64`.
+/// A float that results are in: `f32`, `f64`, or [`half`]'s `bf16` or `f16`.
 pub trait Real: Element + Default + std::fmt::Debug + PartialEq {
+    /// What is computed in: `f32` for the floats of 16 bits, otherwise the same.
+    type Computed: Real;
+
     fn from_f64(value: f64) -> Self;
     fn to_f64(self) -> f64;
 }
 
-impl Real for f32 {
-    fn from_f64(value: f64) -> Self {
-        value as f32
-    }
+macro_rules! reals {
+    ($($ty:ty as $computed:ty = $from:expr;)*) => { $(
+        impl Real for $ty {
+            type Computed = $computed;
 
-    fn to_f64(self) -> f64 {
-        f64::from(self)
-    }
+            fn from_f64(value: f64) -> Self {
+                $from(value)
+            }
+
+            fn to_f64(self) -> f64 {
+                f64::from(self)
+            }
+        }
+    )* };
 }
 
-impl Real for f64 {
-    fn from_f64(value: f64) -> Self {
-        value
-    }
-
-    fn to_f64(self) -> f64 {
-        self
-    }
+reals! {
+    f32 as f32 = |x| x as f32;
+    f64 as f64 = |x| x;
+    // By way of f32, as machine code rounds; `half` itself takes the upper 32 bits of an f64 only.
+    bf16 as f32 = |x| bf16::from_f32(x as f32);
+    f16 as f32 = |x| f16::from_f32(x as f32);
 }
 
 /// An array to read: element `i, j, …` lies at `start + i·strides[0] + j·strides[1] + …`, counted in elements.
@@ -218,6 +228,8 @@ impl<'a> View<'a> {
             Dtype::I64 => self.collect(|x: i64| x as f64),
             Dtype::U8 => self.collect(|x: u8| f64::from(x)),
             Dtype::U32 => self.collect(|x: u32| f64::from(x)),
+            Dtype::Bf16 => self.collect(bf16::to_f64),
+            Dtype::F16 => self.collect(f16::to_f64),
         }
     }
 
@@ -228,7 +240,7 @@ impl<'a> View<'a> {
             values.into_iter().enumerate().map(as_int).collect()
         };
         Ok(match self.dtype {
-            Dtype::F32 | Dtype::F64 => return whole(self.to_f64()),
+            Dtype::F32 | Dtype::F64 | Dtype::Bf16 | Dtype::F16 => return whole(self.to_f64()),
             Dtype::I32 => self.collect(|x: i32| i64::from(x)),
             Dtype::I64 => self.collect(|x: i64| x),
             Dtype::U8 => self.collect(|x: u8| i64::from(x)),

@@ -3,7 +3,7 @@
 use super::bind::Buffer;
 use super::block::Gradients;
 use super::program::Program;
-use super::view::{Inputs, Real, View, ViewMut, zeros};
+use super::view::{Element, Inputs, Real, View, ViewMut, zeros};
 use crate::error::{Error, Result};
 use crate::grad::{HEAD, grad_name};
 use crate::ir::Dtype;
@@ -29,6 +29,8 @@ pub enum Backward {
 
 /// A loss compiled as a forward and a backward pass, for arrays of certain shapes, dtypes and strides. Cheap to clone;
 /// may be called from many threads at once.
+///
+/// Of inputs in bf16 or f16 the gradients are in their dtype, and the loss, its head and what is saved in f32.
 ///
 /// All memory is the caller's: [`out`](Self::out), [`saved`](Self::saved) and [`grads`](Self::grads) say what is needed
 /// before anything runs. What is saved is only read, so backward may run as often as you like, and gives the same bits for
@@ -163,20 +165,24 @@ impl Vjp {
 
 /// The backward pass of one evaluation, with what was saved for it: from [`HybridBlock::vjp`](super::HybridBlock::vjp).
 #[derive(Clone)]
-pub struct Pullback<T> {
+pub struct Pullback<T: Real> {
     vjp: Vjp,
-    saved: Vec<ArrayD<T>>,
+    saved: Vec<ArrayD<T::Computed>>,
 }
 
 impl<T: Real> Pullback<T> {
     /// Runs the forward pass into new arrays.
-    pub(super) fn new(vjp: Vjp, inputs: &Inputs) -> Result<(ArrayD<T>, Self)> {
+    pub(super) fn new(vjp: Vjp, inputs: &Inputs) -> Result<(ArrayD<T::Computed>, Self)> {
         let out = vjp.out();
-        if out.dtype != T::DTYPE {
+        if out.dtype != T::Computed::DTYPE {
             return Err(wrong_dtype::<T>(out.dtype));
         }
+        if let Some(grad) = vjp.grads().iter().find(|grad| grad.dtype != T::DTYPE) {
+            return Err(wrong_dtype::<T>(grad.dtype));
+        }
         let mut value = zeros(&out.name, &out.shape)?;
-        let mut saved: Vec<ArrayD<T>> = vjp.saved().iter().map(|b| zeros(&b.name, &b.shape)).collect::<Result<_>>()?;
+        let mut saved: Vec<ArrayD<T::Computed>> =
+            vjp.saved().iter().map(|b| zeros(&b.name, &b.shape)).collect::<Result<_>>()?;
         let mut views: Vec<ViewMut> = saved.iter_mut().map(ViewMut::from).collect();
         vjp.forward(inputs, ViewMut::from(&mut value), &mut views)?;
         Ok((value, Self { vjp, saved }))
@@ -196,7 +202,7 @@ impl<T: Real> Pullback<T> {
         let head = match head {
             Some(head) => head,
             None => {
-                ones = ArrayD::from_elem(IxDyn(&self.vjp.out().shape), T::from_f64(1.0));
+                ones = ArrayD::from_elem(IxDyn(&self.vjp.out().shape), T::Computed::from_f64(1.0));
                 View::from(&ones)
             }
         };
@@ -206,7 +212,7 @@ impl<T: Real> Pullback<T> {
     }
 
     /// The arrays that were saved, by name.
-    pub fn saved(&self) -> impl Iterator<Item = (&str, &ArrayD<T>)> {
+    pub fn saved(&self) -> impl Iterator<Item = (&str, &ArrayD<T::Computed>)> {
         self.vjp.saved().iter().map(|b| b.name.as_str()).zip(&self.saved)
     }
 }

@@ -1,5 +1,6 @@
 //! Tracing: a declaration, written with [`Expr`] handles over named axes, becomes a graph.
 
+mod dtypes;
 mod expr;
 mod import;
 mod tracer;

@@ -3,6 +3,7 @@
 //! Shapes are needed to trace, because they say which axes of a weight are there to be broadcast, but no extent enters
 //! the graph: equal declarations on other sizes give equal graphs.
 
+use super::dtypes;
 use super::expr::Expr;
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Builder, Dtype, Fold, Graph, Id, InputId, Kind, Native, Op, Origin, Point, Type};
@@ -369,11 +370,9 @@ impl Tracer {
     /// The buffer of an input along these axes: the one that is there, or a new one.
     pub(super) fn declare(&self, name: &str, axes: &[Axis], kind: Kind) -> Result<InputId> {
         let spec = self.spec(name)?;
-        if kind == Kind::Float {
-            self.check_dtype(spec)?;
-        }
         let axes: Vec<AxisId> = axes.iter().map(|a| a.0).collect();
         let mut state = self.state.borrow_mut();
+        dtypes::check(spec, kind, &state.builder.graph().inputs, &state.ports)?;
         match state.builder.graph().find_input(name) {
             Some(known) if state.builder.graph().input(known).axes == axes => Ok(known),
             _ => {
@@ -381,21 +380,6 @@ impl Tracer {
                 state.ports.push(port);
                 state.builder.input(name, &axes, kind)
             }
-        }
-    }
-
-    /// Floating inputs are f32 or f64, all the same.
-    fn check_dtype(&self, spec: &Spec) -> Result<()> {
-        let fail =
-            |expected: String| Err(Error::Dtype { input: spec.name.clone(), found: spec.dtype.name(), expected });
-        if !spec.dtype.is_float() {
-            return fail("f32 or f64".into());
-        }
-        let state = self.state.borrow();
-        let other = state.builder.graph().inputs.iter().zip(&state.ports).find(|(input, _)| input.kind == Kind::Float);
-        match other {
-            Some((_, port)) if port.dtype != spec.dtype => fail(format!("{} as in {}", port.dtype, port.name)),
-            _ => Ok(()),
         }
     }
 

@@ -69,7 +69,10 @@ fn inputs_that_do_not_fit() {
                 "L2Loss --input pred=f23.npy --input label=f23.npy --input sample_weight=f24.npy",
                 "sample_weight: shape [2, 4] does not broadcast to the loss's shape [2, 3] without enlarging it",
             ),
-            ("L2Loss --input pred=i23.npy --input label=i23.npy", "pred: dtype i32, but f32 or f64 is needed"),
+            (
+                "L2Loss --input pred=i23.npy --input label=i23.npy",
+                "pred: dtype i32, but f32, f64, bf16 or f16 is needed",
+            ),
             ("L2Loss --input pred=f23.npy --input label=d23.npy", "label: dtype f64, but f32 as in pred is needed"),
             (
                 "L2Loss --set batch_axis=2 --input pred=f23.npy --input label=f23.npy",
@@ -138,7 +141,10 @@ fn files_that_cannot_be_read() {
         ("empty.npy", "empty.npy: the file is empty"),
         ("truncated.npy", "truncated.npy: shape [2, 3] of f32 takes 24 bytes, but 21 bytes follow the header"),
         ("text.txt", "text.txt: unknown file extension; supported are .npy, .npz and .safetensors"),
-        ("i16.npy", "i16.npy: dtype i16 (\"<i2\") is not supported; supported are f32, f64, i32, i64, u8, u32"),
+        (
+            "i16.npy",
+            "i16.npy: dtype i16 (\"<i2\") is not supported; supported are f32, f64, i32, i64, u8, u32, bf16, f16",
+        ),
         ("x.npz:y", "x.npz: no array named \"y\"; it holds: x"),
         ("f23.npy:x", "f23.npy: a .npy file holds one array without a name, so it cannot be asked for \"x\""),
     ];

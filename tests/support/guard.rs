@@ -1,6 +1,7 @@
 //! Memory that ends, or begins, where the address space does: pages that nobody may touch lie on both sides of it. A
 //! load or a store that is one byte off stops the process, and the handler here says what was running.
 
+use half::{bf16, f16};
 use lossjit::{Dtype, View, ViewMut};
 use ndarray::IxDyn;
 use region::{Allocation, Protection};
@@ -82,6 +83,8 @@ impl Guarded {
                     Dtype::I64 => at.cast::<i64>().write(value as i64),
                     Dtype::U8 => at.write(value as u8),
                     Dtype::U32 => at.cast::<u32>().write(value as u32),
+                    Dtype::Bf16 => at.cast::<bf16>().write(bf16::from_f64(value)),
+                    Dtype::F16 => at.cast::<f16>().write(f16::from_f64(value)),
                     other => panic!("{other}"),
                 }
             }
@@ -101,6 +104,8 @@ impl Guarded {
             unsafe {
                 match self.dtype {
                     Dtype::F32 => f64::from(start.add(place).cast::<f32>().read()),
+                    Dtype::Bf16 => f64::from(start.add(place).cast::<bf16>().read()),
+                    Dtype::F16 => f64::from(start.add(place).cast::<f16>().read()),
                     _ => start.add(place).cast::<f64>().read(),
                 }
             }
@@ -134,6 +139,8 @@ impl Guarded {
             Dtype::I64 => view!(i64),
             Dtype::U8 => view!(u8),
             Dtype::U32 => view!(u32),
+            Dtype::Bf16 => view!(bf16),
+            Dtype::F16 => view!(f16),
             other => panic!("{other}"),
         };
         view.expect("it fits")
@@ -147,7 +154,13 @@ impl Guarded {
                 ViewMut::with_strides(slice, &self.shape, &self.strides)
             }};
         }
-        if self.dtype == Dtype::F32 { view!(f32) } else { view!(f64) }.expect("it fits")
+        let view = match self.dtype {
+            Dtype::F32 => view!(f32),
+            Dtype::Bf16 => view!(bf16),
+            Dtype::F16 => view!(f16),
+            _ => view!(f64),
+        };
+        view.expect("it fits")
     }
 }
 

@@ -51,7 +51,7 @@ impl Machine {
         let shape = |axes: &[AxisId]| axes.iter().map(|a| case.extents[a.index()]).collect::<Vec<_>>();
         let inputs = case.graph.inputs.iter().map(|i| strides(&mut random, &shape(&i.axes))).collect();
         let outputs = case.graph.outputs.iter().map(|o| strides(&mut random, &shape(&o.axes))).collect();
-        let layout = Layout { inputs, outputs, in_place: vec![] };
+        let layout = Layout { inputs, outputs, in_place: vec![], narrow: vec![] };
         let dtypes = case.graph.inputs.iter().zip(&case.inputs).map(|(input, values)| match values {
             _ if input.kind == Kind::Float => real,
             Buffer::Int(x) if x.iter().all(|v| (0..256).contains(v)) => Dtype::ALL[random.usize(0..6)],

@@ -58,7 +58,9 @@
 //! * **Results** are tensors of shape `(N,)`, one loss for each element of the batch, or `(1,)` with a
 //!   `reduction`. Value and gradients are written by the kernel into the memory of their tensors.
 //! * **dtypes**: f32 and f64, and whole numbers of u8, u32, i16, i32 and i64 for class labels and lengths. bf16 and f16 inputs
-//!   are converted to f32, by candle's own operation; the loss is f32 then, and gradients return in the input's dtype.
+//!   are computed in f32 where they lie, without a copy of the whole; the loss is f32 then, and gradients return in the input's
+//!   dtype. Where the floats of one call differ in dtype, and for CTCLoss and SDMLLoss, whose kernels read f32, they are
+//!   converted as a whole by candle's own operation.
 //! * **Device**: the CPU. A tensor elsewhere is an error that says so.
 //!
 //! # Gradients

@@ -1,9 +1,11 @@
 //! A loss as an operation of candle's graph.
 
 use crate::attach::attach;
-use crate::tensor::{Named, foreign, new_tensors, readable, with_views};
+use crate::tensor::{Named, are_halves, converted, foreign, new_tensors, readable, with_views};
 use candle_core::{Result, Tensor};
 use lossjit::{Backward, Error, HybridBlock, Loss, Vjp};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Inputs by name: what [`inputs!`](crate::inputs) makes.
 pub type Inputs<'a> = [(&'a str, &'a Tensor)];
@@ -14,12 +16,14 @@ pub type Inputs<'a> = [(&'a str, &'a Tensor)];
 pub struct LossOp {
     block: HybridBlock<Box<dyn Loss>>,
     backward: Backward,
+    /// Whether floats of 16 bits were refused: the loss has a native kernel for f32.
+    converts: Arc<AtomicBool>,
 }
 
 impl LossOp {
     pub fn new(loss: impl Loss + 'static) -> Self {
         let block = HybridBlock::new(Box::new(loss) as Box<dyn Loss>).hybridize();
-        Self { block, backward: Backward::Recomputed }
+        Self { block, backward: Backward::Recomputed, converts: Arc::default() }
     }
 
     /// The operation with another way to its gradients; [`Backward::Recomputed`] unless told otherwise. With
@@ -42,16 +46,30 @@ impl LossOp {
     pub fn forward(&self, inputs: &Inputs) -> Result<Tensor> {
         let given = inputs.iter().map(|(name, tensor)| Ok((name.to_string(), readable(name, tensor)?)));
         let given = given.collect::<Result<Vec<Named>>>()?;
-        let wants =
-            |tensor: &Tensor| self.backward != Backward::Never && tensor.dtype().is_float() && tensor.track_op();
-        let (names, tracked): (Vec<&str>, Vec<Tensor>) =
-            given.iter().filter(|(_, t)| wants(t)).map(|(name, t)| (name.as_str(), t.clone())).unzip();
-        let (value, call) = self.evaluate(&given, &names)?;
+        if are_halves(&given) && !self.converts.load(Relaxed) {
+            let (names, tracked) = self.tracked(&given);
+            match self.evaluate(&given, &names)? {
+                Ok((value, call)) => return attach(value, call, &tracked),
+                Err(Error::Dtype { .. }) => self.converts.store(true, Relaxed),
+                Err(error) => return Err(foreign(error)),
+            }
+        }
+        let given = converted(given)?;
+        let (names, tracked) = self.tracked(&given);
+        let (value, call) = self.evaluate(&given, &names)?.map_err(foreign)?;
         attach(value, call, &tracked)
     }
 
-    /// The value, and what its gradients with respect to the inputs named are computed from.
-    fn evaluate(&self, inputs: &[Named], wrt: &[&str]) -> Result<(Tensor, Call)> {
+    /// The inputs that want a gradient, with their names.
+    fn tracked<'n>(&self, given: &'n [Named]) -> (Vec<&'n str>, Vec<Tensor>) {
+        let wants =
+            |tensor: &Tensor| self.backward != Backward::Never && tensor.dtype().is_float() && tensor.track_op();
+        given.iter().filter(|(_, t)| wants(t)).map(|(name, t)| (name.as_str(), t.clone())).unzip()
+    }
+
+    /// The value, and what its gradients with respect to the inputs named are computed from; the inner error is that of
+    /// the inputs' dtypes and shapes.
+    fn evaluate(&self, inputs: &[Named], wrt: &[&str]) -> Result<lossjit::Result<(Tensor, Call)>> {
         let backward = if wrt.is_empty() { Backward::Never } else { self.backward };
         let passes = |inputs: &[Named]| with_views(inputs, |views| Ok(self.block.passes(views, wrt, backward)));
         let mut inputs = inputs.to_vec();
@@ -63,7 +81,10 @@ impl LossOp {
             }
             known => known,
         };
-        let vjp = vjp.map_err(foreign)?;
+        let vjp = match vjp {
+            Ok(vjp) => vjp,
+            Err(error) => return Ok(Err(error)),
+        };
         let buffers: Vec<_> = std::iter::once(vjp.out()).chain(vjp.saved()).collect();
         let mut results = with_views(&inputs, |views| {
             new_tensors(&buffers, |memory| {
@@ -74,7 +95,7 @@ impl LossOp {
         let value = results.remove(0);
         inputs.retain(|(name, _)| vjp.backward_reads(name));
         let saved = vjp.saved().iter().map(|buffer| buffer.name.clone()).zip(results).collect();
-        Ok((value, Call { vjp, inputs, saved }))
+        Ok(Ok((value, Call { vjp, inputs, saved })))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tensors at the edge: candle's memory as lossjit's views, and new tensors for results. Nothing is copied.
 
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor, bail};
+use half::{bf16, f16};
 use lossjit::runtime::Real;
 use lossjit::{Buffer, Dtype, Error, View, ViewMut};
 
@@ -18,11 +19,28 @@ pub(crate) fn readable(name: &str, tensor: &Tensor) -> Result<Tensor> {
         bail!("{name}: lies on {place:?}, but lossjit computes on the CPU; `to_device(&Device::Cpu)` moves it");
     }
     match tensor.dtype() {
-        DType::F32 | DType::F64 | DType::U8 | DType::U32 | DType::I32 | DType::I64 => Ok(tensor.clone()),
-        DType::BF16 | DType::F16 => tensor.to_dtype(DType::F32),
+        DType::F32 | DType::F64 | DType::BF16 | DType::F16 => Ok(tensor.clone()),
+        DType::U8 | DType::U32 | DType::I32 | DType::I64 => Ok(tensor.clone()),
         DType::I16 => tensor.to_dtype(DType::I32),
         other => bail!("{name}: dtype {}, but f32, f64, bf16, f16 or whole numbers are needed", other.as_str()),
     }
+}
+
+fn is_half(tensor: &Tensor) -> bool {
+    matches!(tensor.dtype(), DType::BF16 | DType::F16)
+}
+
+/// Whether some floats have 16 bits, and all of them the same dtype: as lossjit takes them.
+pub(crate) fn are_halves(inputs: &[Named]) -> bool {
+    let mut floats = inputs.iter().map(|(_, tensor)| tensor).filter(|tensor| tensor.dtype().is_float());
+    let Some(first) = floats.next() else { return false };
+    is_half(first) && floats.all(|other| other.dtype() == first.dtype())
+}
+
+/// The inputs with floats of 16 bits converted to f32, by candle's own operation.
+pub(crate) fn converted(inputs: Vec<Named>) -> Result<Vec<Named>> {
+    let convert = |tensor: Tensor| if is_half(&tensor) { tensor.to_dtype(DType::F32) } else { Ok(tensor) };
+    inputs.into_iter().map(|(name, tensor)| Ok((name, convert(tensor)?))).collect()
 }
 
 /// Calls with views of the tensors; they are locked against writers meanwhile.
@@ -36,6 +54,8 @@ pub(crate) fn with_views<R>(tensors: &[Named], call: impl FnOnce(&[(&str, View)]
         let view = match storage {
             CpuStorage::F32(x) => View::with_offset(x, offset, shape, &strides),
             CpuStorage::F64(x) => View::with_offset(x, offset, shape, &strides),
+            CpuStorage::BF16(x) => View::with_offset(x, offset, shape, &strides),
+            CpuStorage::F16(x) => View::with_offset(x, offset, shape, &strides),
             CpuStorage::U8(x) => View::with_offset(x, offset, shape, &strides),
             CpuStorage::U32(x) => View::with_offset(x, offset, shape, &strides),
             CpuStorage::I32(x) => View::with_offset(x, offset, shape, &strides),
@@ -54,6 +74,8 @@ pub(crate) fn new_tensors(
 ) -> Result<Vec<Tensor>> {
     match buffers.first().map(|buffer| buffer.dtype) {
         Some(Dtype::F64) => new_tensors_of::<f64>(buffers, write),
+        Some(Dtype::Bf16) => new_tensors_of::<bf16>(buffers, write),
+        Some(Dtype::F16) => new_tensors_of::<f16>(buffers, write),
         _ => new_tensors_of::<f32>(buffers, write),
     }
 }

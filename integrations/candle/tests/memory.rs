@@ -1,6 +1,6 @@
 //! Nothing of the inputs' size is allocated but the gradient, whatever the strides.
 
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor, Var};
 use lossjit_candle::losses::SoftmaxCrossEntropyLoss;
 use lossjit_candle::{LossOp, inputs};
 use peak_alloc::PeakAlloc;
@@ -23,11 +23,12 @@ fn extra(run: impl FnOnce() -> Result<()>) -> Result<usize> {
 
 #[test]
 fn no_copies() -> Result<()> {
-    let labels = Tensor::zeros(ROWS, candle_core::DType::U32, &Device::Cpu)?;
+    let labels = Tensor::zeros(ROWS, DType::U32, &Device::Cpu)?;
     let contiguous = Tensor::randn(0f32, 1.0, (ROWS, CLASSES), &Device::Cpu)?;
     let strided = Tensor::randn(0f32, 1.0, (ROWS, CLASSES + 64), &Device::Cpu)?.narrow(1, 32, CLASSES)?;
     let op = LossOp::new(SoftmaxCrossEntropyLoss::new());
-    for logits in [contiguous, strided] {
+    let halves = [contiguous.to_dtype(DType::BF16)?, strided.to_dtype(DType::F16)?];
+    for logits in halves.into_iter().chain([contiguous, strided]) {
         let forward = || op.forward(&inputs! { pred: &logits, label: &labels }).map(|_| ());
         forward()?; // compiles
         let used = extra(forward)?;

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use lossjit::{Expr, Loss, Tracer};
-use lossjit_candle::losses::{CosineEmbeddingLoss, L2Loss, SDMLLoss, SigmoidBCELoss, SoftmaxCELoss};
+use lossjit_candle::losses::{CTCLoss, CosineEmbeddingLoss, L2Loss, SDMLLoss, SigmoidBCELoss, SoftmaxCELoss};
 use lossjit_candle::{LossOp, inputs};
 
 const CPU: &Device = &Device::Cpu;
@@ -81,6 +81,27 @@ fn half_precision() -> Result<()> {
         close(&loss, &wanted, 0.0);
         // Rounded once.
         close(&grad, &wanted_grad, 0.5f64.powi(digits));
+    }
+    Ok(())
+}
+
+/// Floats of several dtypes, and kernels that read f32: what 16 bits hold is converted, and gradients come back in them.
+#[test]
+fn half_precision_by_conversion() -> Result<()> {
+    let pred = Var::from_tensor(&Tensor::randn(0f32, 1.0, (4, 5), CPU)?.to_dtype(DType::BF16)?)?;
+    let label = Tensor::randn(0f32, 1.0, (4, 5), CPU)?;
+    let loss = LossOp::new(L2Loss::new()).forward(&inputs! { pred: &pred, label: &label })?;
+    let grads = loss.backward()?;
+    assert_eq!((loss.dtype(), grads.get(&pred).map(Tensor::dtype)), (DType::F32, Some(DType::BF16)));
+
+    let sequences = Var::from_tensor(&Tensor::randn(0f32, 1.0, (2, 6, 5), CPU)?.to_dtype(DType::F16)?)?;
+    let labels = Tensor::new(&[[1u32, 2], [3, 0]], CPU)?;
+    let op = LossOp::new(CTCLoss::new());
+    let wanted = op.forward(&inputs! { pred: &sequences.to_dtype(DType::F32)?, label: &labels })?;
+    for _ in 0..2 {
+        let loss = op.forward(&inputs! { pred: &sequences, label: &labels })?;
+        close(&loss, &wanted, 0.0);
+        assert_eq!(loss.backward()?.get(&sequences).map(Tensor::dtype), Some(DType::F16));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 use super::error::Problem;
 use crate::cli::array::{Array, Dtype, Element};
+use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 use std::io::Read;
 
@@ -45,6 +46,8 @@ impl Layout {
             Dtype::I64 => self.read_as::<i64>(source),
             Dtype::U8 => self.read_as::<u8>(source),
             Dtype::U32 => self.read_as::<u32>(source),
+            Dtype::Bf16 => self.read_as::<bf16>(source),
+            Dtype::F16 => self.read_as::<f16>(source),
         }
     }
 

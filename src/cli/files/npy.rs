@@ -106,6 +106,7 @@ fn dtype(descr: &str) -> Result<(Dtype, Endian), Problem> {
         "i8" => Dtype::I64,
         "u1" => Dtype::U8,
         "u4" => Dtype::U32,
+        "f2" => Dtype::F16,
         _ => {
             return Err(Problem::Dtype { found: unsupported(descr, code) });
         }
@@ -123,7 +124,6 @@ fn dtype(descr: &str) -> Result<(Dtype, Endian), Problem> {
 
 fn unsupported(descr: &str, code: &str) -> String {
     let name = match (code, code.chars().next()) {
-        ("f2", _) => "f16",
         ("f16", _) => "long double",
         ("i1", _) => "i8",
         ("i2", _) => "i16",

@@ -101,6 +101,8 @@ pub(super) fn write_array(out: &mut dyn Write, array: &Array) -> io::Result<()> 
         Array::I64(array) => write_elements(out, array),
         Array::U8(array) => write_elements(out, array),
         Array::U32(array) => write_elements(out, array),
+        Array::Bf16(array) => write_elements(out, array),
+        Array::F16(array) => write_elements(out, array),
     }
 }
 
@@ -146,6 +148,8 @@ fn dtype(dtype: safetensors::Dtype) -> Result<Dtype, Problem> {
         File::I64 => Ok(Dtype::I64),
         File::U8 => Ok(Dtype::U8),
         File::U32 => Ok(Dtype::U32),
+        File::BF16 => Ok(Dtype::Bf16),
+        File::F16 => Ok(Dtype::F16),
         other => Err(Problem::Dtype { found: format!("{other:?}").to_lowercase() }),
     }
 }
@@ -159,6 +163,8 @@ fn file_dtype(dtype: Dtype) -> safetensors::Dtype {
         Dtype::I64 => File::I64,
         Dtype::U8 => File::U8,
         Dtype::U32 => File::U32,
+        Dtype::Bf16 => File::BF16,
+        Dtype::F16 => File::F16,
     }
 }
 

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn npy_refuses_other_dtypes_by_name() {
     for (descr, name) in [
-        ("'<f2'", "dtype f16 (\"<f2\") is not supported; supported are f32, f64, i32, i64, u8, u32"),
+        ("'<i2'", "dtype i16 (\"<i2\") is not supported; supported are f32, f64, i32, i64, u8, u32, bf16, f16"),
         ("'|b1'", "dtype bool"),
         ("'|i1'", "dtype i8"),
         ("'<u8'", "dtype u64"),
@@ -64,8 +64,8 @@ fn npz_refuses_entries_of_another_size_or_content() {
 #[test]
 fn safetensors_refuses_headers_that_lie() {
     for (dtype, shape, offsets, part) in [
-        ("F16", "[2]", "[0,4]", "array \"x\": dtype f16 is not supported; supported"),
-        ("BF16", "[2]", "[0,4]", "dtype bf16"),
+        ("I16", "[2]", "[0,4]", "array \"x\": dtype i16 is not supported; supported"),
+        ("F8_E4M3", "[4]", "[0,4]", "dtype f8_e4m3"),
         ("I128", "[2]", "[0,4]", "unknown variant `I128`"),
         ("F32", "[2]", "[0,4]", "invalid shape, data type, or offset"),
         ("F32", "[1]", "[4,8]", "invalid offset for tensor `x`"),
