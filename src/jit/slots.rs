@@ -53,7 +53,8 @@ pub(super) fn scratch(nest: &Nest, binding: &Binding, native: usize) -> Result<S
     }
     let mut parts = vec![];
     for (axis, size, body) in nest.parts() {
-        let elements: usize = part_sums(body).map(|(_, slot)| slot.map_or(1, |slot| elements_of(nest, slot))).sum();
+        let sizes = part_sums(body).map(|(_, slot)| slot.map_or(1, |slot| elements_of(nest, slot)));
+        let elements = sizes.fold(0, usize::saturating_add);
         let bytes = elements.checked_mul(8).ok_or_else(too_large)?;
         parts.push((shared_end, bytes));
         let all = bytes.checked_mul(nest.count(axis, size)).and_then(|b| b.checked_next_multiple_of(64));

@@ -160,7 +160,7 @@ fn size(nest: &Nest, step: &Step, worth: usize) -> Option<usize> {
     let work = nest.work_of(std::slice::from_ref(step), 1);
     let parts = match worth {
         0 => 3,
-        _ => MOST.min(8 * work / worth).min(ELEMENTS / each).min(work / LITTLE / each),
+        _ => MOST.min(work.saturating_mul(8) / worth).min(ELEMENTS / each).min(work / LITTLE / each),
     };
     let together = match step {
         Step::Block { size, .. } => *size,
