@@ -243,15 +243,11 @@ pub(super) fn math_of(point: Point) -> Option<Math> {
 fn functions(nest: &Nest, real: Dtype) -> Vec<TileFunction> {
     fn visit(nest: &Nest, real: Dtype, body: &[Step], found: &mut Vec<TileFunction>) {
         for step in body {
+            if let Some(body) = step.body() {
+                visit(nest, real, body, found);
+                continue;
+            }
             let value = match step {
-                Step::Loop { body, .. }
-                | Step::Tile { body, .. }
-                | Step::Lanes { body }
-                | Step::Block { body, .. }
-                | Step::Part { body, .. } => {
-                    visit(nest, real, body, found);
-                    continue;
-                }
                 Step::Let(value) | Step::Call { value, .. } => *value,
                 _ => continue,
             };

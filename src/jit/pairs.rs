@@ -13,11 +13,7 @@ pub(super) const PAIRS: &str = "native.pairs";
 
 /// Whether a nest has such sums.
 pub(super) fn has_pairs(body: &[Step]) -> bool {
-    body.iter().any(|step| match step {
-        Step::Block { body, .. } | Step::Part { body, .. } => has_pairs(body),
-        Step::Pairs { .. } => true,
-        _ => false,
-    })
+    body.iter().any(|step| matches!(step, Step::Pairs { .. }) || step.body().is_some_and(has_pairs))
 }
 
 fn fault(problem: &str) -> Error {

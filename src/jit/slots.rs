@@ -83,7 +83,7 @@ fn takes_rows_by_data(nest: &Nest, body: &[Step]) -> bool {
         Step::Call { from: Source::Read(read), .. } => {
             nest.graph.as_read(*read).is_some_and(|(_, indices)| !indices.iter().all(plain))
         }
-        _ => false,
+        step => step.body().is_some_and(|body| takes_rows_by_data(nest, body)),
     })
 }
 

@@ -211,13 +211,9 @@ fn move_reads(nest: &Nest, body: &mut Vec<Step>, output: usize, input: InputId) 
 }
 
 pub(super) fn writes_within(nest: &Nest, step: &Step, output: usize) -> bool {
-    match step {
-        Step::Loop { body, .. }
-        | Step::Block { body, .. }
-        | Step::Part { body, .. }
-        | Step::Tile { body, .. }
-        | Step::Lanes { body } => body.iter().any(|step| writes_within(nest, step, output)),
-        step => writes(nest, step, output),
+    match step.body() {
+        Some(body) => body.iter().any(|step| writes_within(nest, step, output)),
+        None => writes(nest, step, output),
     }
 }
 

@@ -240,6 +240,16 @@ impl Nest {
     }
 }
 
+impl Step {
+    /// The steps inside this one, if it is of those that have some.
+    pub(crate) fn body(&self) -> Option<&[Step]> {
+        match self {
+            Step::Lanes { body } => Some(body),
+            step => opened(step).map(|(_, body)| body),
+        }
+    }
+}
+
 /// The axis and the body of a loop.
 fn opened(step: &Step) -> Option<(AxisId, &[Step])> {
     match step {
@@ -296,12 +306,7 @@ impl Nest {
         fn visit<'n>(body: &'n [Step], depth: usize, found: &mut Vec<(usize, &'n Step)>) {
             for step in body {
                 found.push((depth, step));
-                if let Step::Loop { body, .. }
-                | Step::Tile { body, .. }
-                | Step::Block { body, .. }
-                | Step::Part { body, .. }
-                | Step::Lanes { body } = step
-                {
+                if let Some(body) = step.body() {
                     visit(body, depth + 1, found);
                 }
             }
@@ -364,17 +369,12 @@ const CALL_WORK: usize = 8;
 
 fn folds_along(graph: &Graph, axis: AxisId, body: &[Step]) -> bool {
     body.iter().any(|step| match step {
-        Step::Loop { body, .. }
-        | Step::Tile { body, .. }
-        | Step::Lanes { body }
-        | Step::Block { body, .. }
-        | Step::Part { body, .. } => folds_along(graph, axis, body),
         Step::Fold { fold, .. }
         | Step::Pairs { fold, .. }
         | Step::Call { sum: Some(fold), .. }
         | Step::Call { columns: Some(Columns { fold, .. }), .. } => {
             graph.as_fold(*fold).is_some_and(|(_, bound, _)| bound == axis)
         }
-        _ => false,
+        step => step.body().is_some_and(|body| folds_along(graph, axis, body)),
     })
 }

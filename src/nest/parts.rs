@@ -81,11 +81,6 @@ pub(crate) fn sums(body: &[Step]) -> impl Iterator<Item = (Id, Option<SlotId>)> 
 /// Whether steps fill a slot, or (where `fills` is not set) touch it at all.
 fn uses(body: &[Step], slot: SlotId, fills: bool) -> bool {
     body.iter().any(|step| match step {
-        Step::Loop { body, .. }
-        | Step::Tile { body, .. }
-        | Step::Block { body, .. }
-        | Step::Part { body, .. }
-        | Step::Lanes { body } => uses(body, slot, fills),
         Step::Keep { slot: s, .. } => *s == slot,
         Step::Call { into, from, columns, .. } => {
             let reads = || {
@@ -97,7 +92,7 @@ fn uses(body: &[Step], slot: SlotId, fills: bool) -> bool {
         Step::Pairs { into, weight, .. } => *into == slot || !fills && *weight == Some(slot),
         Step::Start { slot: s, .. } | Step::Fold { slot: s, .. } => *s == Some(slot),
         Step::Load { slot: s, .. } => !fills && *s == slot,
-        _ => false,
+        step => step.body().is_some_and(|body| uses(body, slot, fills)),
     })
 }
 
@@ -180,10 +175,5 @@ fn folds(body: &[Step], fold: Id) -> bool {
 }
 
 fn any(body: &[Step], holds: &dyn Fn(&Step) -> bool) -> bool {
-    body.iter().any(|step| match step {
-        Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Block { body, .. } | Step::Lanes { body } => {
-            any(body, holds)
-        }
-        step => holds(step),
-    })
+    body.iter().any(|step| step.body().map_or_else(|| holds(step), |body| any(body, holds)))
 }

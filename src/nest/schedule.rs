@@ -122,12 +122,5 @@ fn stored_last(body: &[Step], slot: usize, output: usize) -> bool {
 
 /// The steps that do something, in the order of the text.
 fn flat(body: &[Step]) -> Vec<&Step> {
-    body.iter()
-        .flat_map(|step| match step {
-            Step::Loop { body, .. } | Step::Tile { body, .. } | Step::Lanes { body } | Step::Block { body, .. } => {
-                flat(body)
-            }
-            step => vec![step],
-        })
-        .collect()
+    body.iter().flat_map(|step| step.body().map_or_else(|| vec![step], flat)).collect()
 }
