@@ -3,8 +3,9 @@
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{
     Backend, BackendTensor, Dispatch, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, ExtensionType,
-    backend_extension,
+    TensorMetadata, backend_extension,
 };
+use burn::tensor::{DType, FloatDType};
 use lossjit::{Backward, Error, HybridBlock, Loss};
 
 /// What a backend must be able to do.
@@ -29,6 +30,35 @@ pub struct Call<B: Backend> {
 pub enum Operand<B: Backend> {
     Float(FloatTensor<B>),
     Int(IntTensor<B>),
+}
+
+/// The inputs of a call by name, each with its dtype.
+pub(crate) type Dtypes = Vec<(String, DType)>;
+
+impl<B: Backend> Call<B> {
+    /// The dtypes of the inputs, where some are floats of 16 bits.
+    pub(crate) fn halves(&self) -> Option<Dtypes> {
+        let dtype = |operand: &Operand<B>| match operand {
+            Operand::Float(tensor) => tensor.dtype(),
+            Operand::Int(tensor) => tensor.dtype(),
+        };
+        let some = self.operands.iter().any(|(_, operand)| is_half(dtype(operand)));
+        some.then(|| self.operands.iter().map(|(name, operand)| (name.clone(), dtype(operand))).collect())
+    }
+
+    /// The call with floats of 16 bits converted to f32, by the backend's own operation.
+    pub(crate) fn widened(self) -> Self {
+        let widened = |operand: Operand<B>| match operand {
+            Operand::Float(tensor) if is_half(tensor.dtype()) => Operand::Float(B::float_cast(tensor, FloatDType::F32)),
+            other => other,
+        };
+        let operands = self.operands.into_iter().map(|(name, operand)| (name, widened(operand))).collect();
+        Self { operands, ..self }
+    }
+}
+
+fn is_half(dtype: DType) -> bool {
+    matches!(dtype, DType::BF16 | DType::F16)
 }
 
 /// The value of a loss, or what was wrong.

@@ -3,7 +3,7 @@
 use crate::extension::{Call, LossBackend, Operand, Outcome};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Element, Flex};
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{DType, TensorData, bf16, f16};
 use lossjit::runtime::Real;
 use lossjit::{Backward, Buffer, Dtype, Error, Result, View, ViewMut, Vjp};
 
@@ -71,6 +71,8 @@ fn view<'t>(name: &str, tensor: &'t FlexTensor) -> Result<View<'t>> {
     match tensor.dtype() {
         DType::F32 => View::with_offset(tensor.storage::<f32>(), offset, shape, strides),
         DType::F64 => View::with_offset(tensor.storage::<f64>(), offset, shape, strides),
+        DType::BF16 => View::with_offset(tensor.storage::<bf16>(), offset, shape, strides),
+        DType::F16 => View::with_offset(tensor.storage::<f16>(), offset, shape, strides),
         DType::I32 => View::with_offset(tensor.storage::<i32>(), offset, shape, strides),
         DType::I64 => View::with_offset(tensor.storage::<i64>(), offset, shape, strides),
         DType::U8 => View::with_offset(tensor.storage::<u8>(), offset, shape, strides),
@@ -87,6 +89,8 @@ fn view<'t>(name: &str, tensor: &'t FlexTensor) -> Result<View<'t>> {
 fn new_tensors(buffers: &[&Buffer], write: impl FnOnce(&mut [ViewMut]) -> Result<()>) -> Result<Vec<FlexTensor>> {
     match buffers.first().map(|buffer| buffer.dtype) {
         Some(Dtype::F64) => new_tensors_of::<f64>(buffers, write),
+        Some(Dtype::Bf16) => new_tensors_of::<bf16>(buffers, write),
+        Some(Dtype::F16) => new_tensors_of::<f16>(buffers, write),
         _ => new_tensors_of::<f32>(buffers, write),
     }
 }

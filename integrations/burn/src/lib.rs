@@ -60,8 +60,10 @@
 //! * **Results** are tensors of shape `(N,)`, one loss for each element of the batch, or `(1,)` with a `reduction`.
 //!   Value and gradients are written by the kernel into the memory of their tensors.
 //! * **dtypes**: f32 and f64, and whole numbers of any width up to 64 bits for class labels and lengths (narrow and unsigned
-//!   ones that lossjit does not read are widened first). bf16 and f16 inputs are converted to f32, by burn's own operation;
-//!   the loss is f32 then, and gradients return in the input's dtype.
+//!   ones that lossjit does not read are widened first). bf16 and f16 inputs are computed in f32 where they lie, without a copy of
+//!   the whole; the loss is f32 then, and gradients return in the input's dtype. Where the floats of one call differ in dtype, or
+//!   a native kernel reads f32, as those of [`CTCLoss`](losses::CTCLoss) and [`SDMLLoss`](losses::SDMLLoss) do, they are
+//!   converted as a whole by burn's own operation.
 //! * **Device**: burn's flex backend, with and without autodiff. A tensor elsewhere is an error that says so.
 //!
 //! # Gradients

@@ -1,9 +1,11 @@
 //! A loss as an operation on burn's tensors.
 
-use crate::extension::{Call, LossBackend, Operand};
+use crate::extension::{Call, Dtypes, LossBackend, Operand};
 use burn::backend::{Dispatch, DispatchTensor, DispatchTensorKind, TensorMetadata};
-use burn::tensor::{DType, FloatDType, Int, IntDType, Tensor};
+use burn::tensor::{DType, Int, IntDType, Tensor};
 use lossjit::{Backward, Error, HybridBlock, Loss, Result};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A loss as an operation with a gradient. Make one for a loss and keep it: it compiles once for each set of shapes, dtypes
 /// and strides, and remembers. Clones share what has been compiled.
@@ -11,6 +13,9 @@ use lossjit::{Backward, Error, HybridBlock, Loss, Result};
 pub struct LossOp {
     block: HybridBlock<Box<dyn Loss>>,
     backward: Backward,
+    /// The dtypes of inputs that the loss has not taken, floats of 16 bits among them: its native kernel reads f32, or
+    /// its floats are of several dtypes. To find that out again would take as long as to compile.
+    refused: Arc<Mutex<HashSet<Dtypes>>>,
 }
 
 /// A tensor as an input of a loss.
@@ -19,11 +24,7 @@ pub struct Input(Operand<Dispatch>);
 
 impl<const D: usize> From<&Tensor<D>> for Input {
     fn from(tensor: &Tensor<D>) -> Self {
-        let tensor = match tensor.dtype() {
-            DType::F16 | DType::BF16 => tensor.clone().cast(FloatDType::F32),
-            _ => tensor.clone(),
-        };
-        Self(Operand::Float(tensor.into_dispatch()))
+        Self(Operand::Float(tensor.clone().into_dispatch()))
     }
 }
 
@@ -41,7 +42,7 @@ impl<const D: usize> From<&Tensor<D, Int>> for Input {
 impl LossOp {
     pub fn new(loss: impl Loss + 'static) -> Self {
         let block = HybridBlock::new(Box::new(loss) as Box<dyn Loss>).hybridize();
-        Self { block, backward: Backward::Recomputed }
+        Self { block, backward: Backward::Recomputed, refused: Arc::default() }
     }
 
     /// The operation with another way to its gradients; [`Backward::Recomputed`] unless told otherwise. With
@@ -76,14 +77,28 @@ impl LossOp {
             self.block.passes(&[], &[], Backward::Never)?;
         }
         let operands = inputs.iter().map(|(name, input)| (name.to_string(), input.0.clone())).collect();
-        let call = Call { block: self.block.clone(), backward: self.backward, operands };
-        let value = <Dispatch as LossBackend>::loss(call).0?;
+        let value = self.value(Call { block: self.block.clone(), backward: self.backward, operands })?;
         let shape = value.shape();
         if shape.num_dims() != D {
             let expected = format!("the {D} asked for");
             return Err(Error::Rank { input: "result".into(), found: shape.to_vec(), expected });
         }
         Ok(Tensor::from_dispatch(value))
+    }
+
+    /// The value of the call as it is, or with its floats of 16 bits widened where the loss does not take them.
+    fn value(&self, call: Call<Dispatch>) -> Result<DispatchTensor> {
+        let evaluate = |call| <Dispatch as LossBackend>::loss(call).0;
+        let Some(dtypes) = call.halves() else { return evaluate(call) };
+        // Nothing panics while it holds the lock.
+        let refused = || self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if !refused().contains(&dtypes) {
+            match evaluate(call.clone()) {
+                Err(Error::Dtype { .. }) => refused().insert(dtypes),
+                known => return known,
+            };
+        }
+        evaluate(call.widened())
     }
 }
 

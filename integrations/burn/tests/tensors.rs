@@ -2,8 +2,10 @@
 
 use burn::tensor::{DType, Device, Distribution, FloatDType, Int, IntDType, Tensor, TensorData, s};
 use lossjit::{Expr, Loss, Result, Tracer};
-use lossjit_burn::losses::{CosineEmbeddingLoss, L2Loss, SDMLLoss, SoftmaxCELoss};
+use lossjit_burn::losses::{CTCLoss, CosineEmbeddingLoss, L2Loss, SDMLLoss, SoftmaxCELoss};
 use lossjit_burn::{Input, LossOp, inputs};
+
+const HALVES: [FloatDType; 2] = [FloatDType::BF16, FloatDType::F16];
 
 fn device() -> Device {
     Device::flex().autodiff()
@@ -31,19 +33,28 @@ fn softmax_ce<const D: usize>(leaf: &Tensor<D>, logits: &Tensor<2>, labels: &Ten
     (loss, grad)
 }
 
+/// Ways to a tensor that does not lie in row-major order from the start of its memory.
+type Cut = fn(Tensor<2>) -> Tensor<2>;
+const CUTS: [(&str, Cut); 5] = [
+    ("rows with an offset", |t| t.slice(s![1.., ..])),
+    ("rows with a stride", |t| t.slice(s![2.., 1..])),
+    ("columns", |t| t.transpose().slice(s![2.., ..])),
+    ("a row for all", |t| t.slice(s![3..4, ..]).expand([4, -1])),
+    ("flipped", |t| t.slice(s![1.., ..]).flip([0, 1])),
+];
+
+/// A class for each row.
+fn classes(logits: &Tensor<2>) -> Tensor<1, Int> {
+    let [rows, columns] = logits.dims();
+    let classes: Vec<i64> = (0..rows).map(|i| ((3 * i + 2) % columns) as i64).collect();
+    Tensor::from_data(TensorData::new::<i64, _>(classes, [rows]), &device())
+}
+
 #[test]
 fn strides_and_offsets() {
-    let labels = Tensor::<1, Int>::from_data([2, 0, 4, 1], &device());
-    type Cut = fn(Tensor<2>) -> Tensor<2>;
-    let cuts: [(&str, Cut); 5] = [
-        ("rows with an offset", |t| t.slice(s![1..5, ..])),
-        ("rows with a stride", |t| t.slice(s![2..6, 1..6])),
-        ("columns", |t| t.transpose().slice(s![2..6, ..])),
-        ("a row for all", |t| t.slice(s![3..4, ..]).expand([4, 7])),
-        ("flipped", |t| t.slice(s![1..5, ..]).flip([0, 1])),
-    ];
-    for (what, cut) in cuts {
+    for (what, cut) in CUTS {
         let base = random([6, 7]).require_grad();
+        let labels = classes(&cut(base.clone()));
         let (loss, grad) = softmax_ce(&base, &cut(base.clone()), &labels);
         let plain = Tensor::<2>::from_data(cut(base.clone()).into_data(), &device()).require_grad();
         let (wanted, plain_grad) = softmax_ce(&plain, &plain, &labels);
@@ -80,19 +91,62 @@ fn every_dtype_of_labels() {
     }
 }
 
+/// In place and strided: the bits of the same floats in f32, in the same places, and of their gradients rounded.
 #[test]
 fn half_precision() {
-    let exact = random([4, 50]) * 2.0;
-    let labels = Tensor::<1, Int>::from_data([3, 0, 49, 7], &device());
-    for (dtype, digits) in [(FloatDType::BF16, 8), (FloatDType::F16, 11)] {
-        let half = exact.clone().cast(dtype).detach().require_grad();
-        let single = half.clone().detach().cast(FloatDType::F32).detach().require_grad();
-        let (loss, grad) = softmax_ce(&half, &half, &labels);
-        let (wanted, wanted_grad) = softmax_ce(&single, &single, &labels);
-        assert_eq!((loss.dtype(), grad.dtype()), (DType::F32, dtype.into()));
-        close(&loss, &wanted, 0.0);
-        // Rounded once.
-        close(&grad.cast(FloatDType::F32), &wanted_grad, 0.5f64.powi(digits));
+    for (half, (what, cut)) in HALVES.into_iter().flat_map(|half| CUTS.map(|cut| (half, cut))) {
+        let base = random([40, 41]).inner().cast(half);
+        let leaf = |base: Tensor<2>| cut(base).autodiff().require_grad();
+        let (narrow, wide) = (leaf(base.clone()), leaf(base.cast(FloatDType::F32)));
+        let labels = classes(&wide);
+        let (loss, grad) = softmax_ce(&narrow, &narrow, &labels);
+        let (wanted, wanted_grad) = softmax_ce(&wide, &wide, &labels);
+        assert!(loss.into_data() == wanted.into_data(), "{what}, {half:?}");
+        assert!(grad.into_data() == wanted_grad.cast(half).into_data(), "{what}, {half:?}");
+    }
+}
+
+/// Shows that a loss has its inputs converted as a whole: the results are those of inputs in f32, from the same program.
+fn converts<const D: usize, const N: usize>(
+    op: &LossOp,
+    leaves: [&Tensor<D>; N],
+    inputs: impl Fn(fn(Tensor<D>) -> Input) -> Vec<(&'static str, Input)>,
+) {
+    let evaluate = |of| {
+        let loss = op.forward(&inputs(of)).unwrap();
+        let grads = loss.clone().backward();
+        (loss.into_data(), leaves.map(|leaf| leaf.grad(&grads).expect("a gradient").into_data()))
+    };
+    let wanted = evaluate(|x| Input::from(&x.cast(FloatDType::F32)));
+    for _ in 0..2 {
+        assert!(evaluate(|x| Input::from(&x)) == wanted, "{}", op.block().loss().name());
+    }
+    assert_eq!(op.block().cache_statistics().entries, 1);
+}
+
+/// Floats of several dtypes, and kernels that read f32: what 16 bits hold is converted, and gradients come back in them.
+#[test]
+fn half_precision_by_conversion() {
+    for half in HALVES {
+        let [x, y] = [(); 2].map(|()| random([40, 30]).cast(half).detach().require_grad());
+        let z = random([40, 30]);
+        converts(&LossOp::new(L2Loss::new()), [&x], |of| vec![("pred", of(x.clone())), ("label", Input::from(&z))]);
+        // Pairs of more than a few rows have a kernel.
+        converts(&LossOp::new(SDMLLoss::new()), [&x, &y], |of| vec![("x1", of(x.clone())), ("x2", of(y.clone()))]);
+
+        let sequences = random([6, 2, 5]).cast(half).detach().require_grad();
+        let labels = Tensor::<2, Int>::from_data([[1, 2], [3, 0]], &device());
+        converts(&LossOp::new(CTCLoss::new()), [&sequences], |of| {
+            vec![("pred", of(sequences.clone().swap_dims(0, 1))), ("label", Input::from(&labels))]
+        });
+
+        // Class numbers have 32 bits; where they have not, the logits are converted too, but in no other call.
+        let (op, labels) = (LossOp::new(SoftmaxCELoss::new()), classes(&x));
+        let floats = labels.clone().float().cast(half);
+        converts(&op, [&x], |of| vec![("pred", of(x.clone())), ("label", Input::from(&floats))]);
+        op.forward(&inputs! { pred: &x, label: &labels }).unwrap();
+        let missed = op.block().last_miss().unwrap().differences;
+        assert!(missed.iter().any(|difference| difference.field == "pred.dtype"));
     }
 }
 
@@ -116,22 +170,23 @@ impl Loss for Product {
 #[test]
 fn any_number_of_gradients() {
     let op = LossOp::new(Product);
+    // Products have up to 8 significant bits, as many as bf16.
     let factors: Vec<[f32; 3]> = (0..6).map(|i| [1.0 + i as f32, -2.0, 0.5]).collect();
-    for required in 1..64u32 {
+    for (dtype, required) in [FloatDType::F32].into_iter().chain(HALVES).flat_map(|d| (1..64u32).map(move |r| (d, r))) {
         let is_required = |i: usize| required >> i & 1 == 1;
         let tensors: Vec<Tensor<1>> = (0..6)
             .map(|i| {
-                let tensor = Tensor::from_floats(factors[i], &device());
+                let tensor = Tensor::from_data(factors[i], (&device(), dtype.into()));
                 if is_required(i) { tensor.require_grad() } else { tensor }
             })
             .collect();
         let inputs: Vec<_> = FACTORS.into_iter().zip(tensors.iter().map(Input::from)).collect();
         let grads = (op.forward(&inputs).unwrap() * 3.0 + 1.0).backward();
         for (i, tensor) in tensors.iter().enumerate() {
-            let others = |n: usize| (0..6).filter(|&j| j != i).map(|j| factors[j][n]).product::<f32>() * 3.0;
+            let others = |n: usize| (0..6).filter(|&j| j != i).map(|j| f64::from(factors[j][n])).product::<f64>() * 3.0;
             let wanted = is_required(i).then(|| vec![others(0), others(1), others(2)]);
-            let found = tensor.grad(&grads).map(|g| g.into_data().try_into_vec::<f32>().unwrap());
-            assert_eq!(found, wanted, "{required:b}, {i}");
+            let found = tensor.grad(&grads).map(|grad| elements(&grad));
+            assert_eq!(found, wanted, "{required:b}, {i}, {dtype:?}");
         }
     }
 }
@@ -178,6 +233,9 @@ fn refusals() {
     assert_eq!(message, "label: axis n has 3 elements, but pred has 2");
     let double = Tensor::<2>::zeros([2, 3], (&device(), DType::F64));
     let message = told(LossOp::new(L2Loss::new()).forward(&inputs! { pred: &pred, label: &double }));
+    assert_eq!(message, "label: dtype f64, but f32 as in pred is needed");
+    let half = pred.clone().cast(FloatDType::F16);
+    let message = told(LossOp::new(L2Loss::new()).forward(&inputs! { pred: &half, label: &double }));
     assert_eq!(message, "label: dtype f64, but f32 as in pred is needed");
     // A gradient that cannot be is not left out in silence.
     let floats = Tensor::<1>::from_floats([0.0, 1.0], &device()).require_grad();
