@@ -12,8 +12,12 @@ pub const SHAPES: [(usize, usize); 3] = [(64, 10), (128, 1000), (512, 32000)];
 /// How long the two are repeated, in turns, after a first call each that does not count: it compiles.
 const BUDGET: Duration = Duration::from_secs(2);
 
-/// The head of the table.
+/// How many threads both sides have, as the variable `RAYON_NUM_THREADS` has it, and the head of the table.
 pub fn table(framework: &str) {
+    match rayon::current_num_threads() {
+        1 => println!("On one thread:\n"),
+        threads => println!("On {threads} threads:\n"),
+    }
     println!("| loss | shape | {framework} | lossjit | times faster | {framework}'s memory | lossjit's memory |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
 }

@@ -1,5 +1,5 @@
 //! Time and peak memory of forward and backward, burn's losses beside lossjit's: `cargo bench -p lossjit-burn`. The tables are
-//! those of the README; `RAYON_NUM_THREADS=1` gives both one thread.
+//! those of the README; `RAYON_NUM_THREADS=1` gives both one thread, 2 two.
 
 #[path = "../../measure.rs"]
 mod measure;

@@ -1,5 +1,6 @@
 //! Time and peak memory of forward and backward, candle's losses beside lossjit's: `cargo bench -p lossjit-candle`. The tables
-//! are those of the README; `RAYON_NUM_THREADS=1` gives lossjit one thread, as candle's elementwise operations have.
+//! are those of the README; `RAYON_NUM_THREADS=1` gives lossjit one thread, as candle's elementwise operations have in any case,
+//! 2 gives it two.
 
 #[path = "../../measure.rs"]
 mod measure;
