@@ -6,6 +6,7 @@ use lossjit_burn::losses::{CTCLoss, CosineEmbeddingLoss, L2Loss, SDMLLoss, Softm
 use lossjit_burn::{Input, LossOp, inputs};
 
 const HALVES: [FloatDType; 2] = [FloatDType::BF16, FloatDType::F16];
+const FLOATS: [FloatDType; 3] = [FloatDType::F32, FloatDType::BF16, FloatDType::F16];
 
 fn device() -> Device {
     Device::flex().autodiff()
@@ -68,15 +69,16 @@ fn strides_and_offsets() {
 
 #[test]
 fn a_shape_that_needs_a_copy() {
-    let pred = random([3, 4]).require_grad();
-    let label = random([3, 4]);
     let op = LossOp::new(L2Loss::new());
-    let turned = label.clone().transpose();
-    // The same elements in row-major order, in a memory of its own.
-    let plain = Tensor::<2>::from_data(turned.clone().into_data(), &device());
-    let [a, b] = [&turned, &plain].map(|label| op.forward(&inputs! { pred: &pred, label: label }).unwrap());
-    close(&a, &b, 0.0);
-    close(&pred.grad(&a.backward()).unwrap(), &pred.grad(&b.backward()).unwrap(), 1e-6);
+    for dtype in FLOATS {
+        let pred = random([3, 4]).cast(dtype).detach().require_grad();
+        let turned = random([3, 4]).cast(dtype).transpose();
+        // The same elements in row-major order, in a memory of its own.
+        let plain = Tensor::<2>::from_data(turned.clone().into_data(), (&device(), dtype.into()));
+        let [a, b] = [&turned, &plain].map(|label| op.forward(&inputs! { pred: &pred, label: label }).unwrap());
+        close(&a, &b, 0.0);
+        close(&pred.grad(&a.backward()).unwrap(), &pred.grad(&b.backward()).unwrap(), 1e-6);
+    }
 }
 
 #[test]
@@ -172,7 +174,7 @@ fn any_number_of_gradients() {
     let op = LossOp::new(Product);
     // Products have up to 8 significant bits, as many as bf16.
     let factors: Vec<[f32; 3]> = (0..6).map(|i| [1.0 + i as f32, -2.0, 0.5]).collect();
-    for (dtype, required) in [FloatDType::F32].into_iter().chain(HALVES).flat_map(|d| (1..64u32).map(move |r| (d, r))) {
+    for (dtype, required) in FLOATS.into_iter().flat_map(|dtype| (1..64u32).map(move |required| (dtype, required))) {
         let is_required = |i: usize| required >> i & 1 == 1;
         let tensors: Vec<Tensor<1>> = (0..6)
             .map(|i| {
