@@ -4,8 +4,11 @@
 //! pair. Both hold a few rows in registers while they pass over the others, so that a row is read from the cache once
 //! for several; and both work on the differences themselves, whose digits an expansion into products would lose.
 
+mod access;
+mod contract;
 mod lanes;
-mod loops;
+mod levels;
+mod spread;
 
 use crate::ir::Dtype;
 
@@ -57,8 +60,8 @@ impl Pairs {
         // SAFETY: the caller's promise.
         unsafe {
             match self.real {
-                Dtype::F64 => loops::contract_f64(self, out),
-                _ => loops::contract_f32(self, out),
+                Dtype::F64 => levels::contract_f64(self, out),
+                _ => levels::contract_f32(self, out),
             }
         }
     }
@@ -72,8 +75,8 @@ impl Pairs {
         // SAFETY: the caller's promise.
         unsafe {
             match self.real {
-                Dtype::F64 => loops::spread_f64(self, weight, out, factor, adds),
-                _ => loops::spread_f32(self, weight, out, factor, adds),
+                Dtype::F64 => levels::spread_f64(self, weight, out, factor, adds),
+                _ => levels::spread_f32(self, weight, out, factor, adds),
             }
         }
     }

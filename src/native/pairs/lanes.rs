@@ -3,10 +3,17 @@
 
 #![allow(clippy::needless_range_loop)] // several arrays go by one index
 
+/// Elements that are summed up one after the other; sums of more are sums of these sums.
+pub(super) const CHUNK: usize = 32;
+
 /// 16 of f32, or 8 of f64.
 pub(super) trait Lanes: Copy {
     type Real: Copy;
     const COUNT: usize;
+    const ZERO: Self::Real;
+
+    fn narrow(value: f64) -> Self::Real;
+    fn sum_of(a: Self::Real, b: Self::Real) -> Self::Real;
 
     fn splat(value: Self::Real) -> Self;
     /// # Safety
@@ -15,11 +22,10 @@ pub(super) trait Lanes: Copy {
     /// # Safety
     /// `to` is valid for writes of `COUNT` elements.
     unsafe fn store(self, to: *mut Self::Real);
+    fn plus(self, other: Self) -> Self;
     fn minus(self, other: Self) -> Self;
     /// `self · factor + other`, rounded once.
     fn times_plus(self, factor: Self, other: Self) -> Self;
-    /// The sum, halving the lanes.
-    fn sum(self) -> Self::Real;
 }
 
 macro_rules! array {
@@ -27,6 +33,17 @@ macro_rules! array {
         impl Lanes for [$real; $count] {
             type Real = $real;
             const COUNT: usize = $count;
+            const ZERO: $real = 0.0;
+
+            #[inline(always)]
+            fn narrow(value: f64) -> $real {
+                value as $real
+            }
+
+            #[inline(always)]
+            fn sum_of(a: $real, b: $real) -> $real {
+                a + b
+            }
 
             #[inline(always)]
             fn splat(value: $real) -> Self {
@@ -46,6 +63,12 @@ macro_rules! array {
             }
 
             #[inline(always)]
+            fn plus(mut self, other: Self) -> Self {
+                self.iter_mut().zip(other).for_each(|(a, b)| *a += b);
+                self
+            }
+
+            #[inline(always)]
             fn minus(mut self, other: Self) -> Self {
                 self.iter_mut().zip(other).for_each(|(a, b)| *a -= b);
                 self
@@ -55,18 +78,6 @@ macro_rules! array {
             fn times_plus(mut self, factor: Self, other: Self) -> Self {
                 self.iter_mut().zip(factor).zip(other).for_each(|((a, b), c)| *a = a.mul_add(b, c));
                 self
-            }
-
-            #[inline(always)]
-            fn sum(mut self) -> $real {
-                let mut width = $count / 2;
-                while width > 0 {
-                    for lane in 0..width {
-                        self[lane] += self[lane + width];
-                    }
-                    width /= 2;
-                }
-                self[0]
             }
         }
     };
@@ -82,65 +93,10 @@ mod x86 {
     use super::Lanes;
     use std::arch::x86_64::*;
 
-    /// # Safety
-    /// The processor has AVX-512.
-    #[inline(always)]
-    unsafe fn sum_f32x16([x]: [__m512; 1]) -> f32 {
-        // SAFETY: the caller's promise, here and below.
-        unsafe { sum_f32x8(_mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x))) }
-    }
-
-    /// # Safety
-    /// The processor has AVX.
-    #[inline(always)]
-    unsafe fn sum_f32x8x2([low, high]: [__m256; 2]) -> f32 {
-        // SAFETY: as above.
-        unsafe { sum_f32x8(_mm256_add_ps(low, high)) }
-    }
-
-    /// # Safety
-    /// The processor has AVX.
-    #[inline(always)]
-    unsafe fn sum_f32x8(x: __m256) -> f32 {
-        // SAFETY: as above.
-        unsafe {
-            let four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
-            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
-        }
-    }
-
-    /// # Safety
-    /// The processor has AVX-512.
-    #[inline(always)]
-    unsafe fn sum_f64x8([x]: [__m512d; 1]) -> f64 {
-        // SAFETY: as above.
-        unsafe { sum_f64x4(_mm256_add_pd(_mm512_castpd512_pd256(x), _mm512_extractf64x4_pd::<1>(x))) }
-    }
-
-    /// # Safety
-    /// The processor has AVX.
-    #[inline(always)]
-    unsafe fn sum_f64x4x2([low, high]: [__m256d; 2]) -> f64 {
-        // SAFETY: as above.
-        unsafe { sum_f64x4(_mm256_add_pd(low, high)) }
-    }
-
-    /// # Safety
-    /// The processor has AVX.
-    #[inline(always)]
-    unsafe fn sum_f64x4(x: __m256d) -> f64 {
-        // SAFETY: as above.
-        unsafe {
-            let two = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd::<1>(x));
-            _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
-        }
-    }
-
-    /// Registers of one level as lanes; `$sum` adds the halves of an array of them.
+    /// Registers of one level as lanes.
     macro_rules! registers {
         ($name:ident, $real:ident, $register:ident, $per:literal, $parts:literal, $lanes:literal,
-         $splat:ident, $load:ident, $store:ident, $sub:ident, $fma:ident, $sum:ident
+         $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $fma:ident
         ) => {
             #[derive(Clone, Copy)]
             pub(in super::super) struct $name([$register; $parts]);
@@ -150,6 +106,17 @@ mod x86 {
             impl Lanes for $name {
                 type Real = $real;
                 const COUNT: usize = $lanes;
+                const ZERO: $real = 0.0;
+
+                #[inline(always)]
+                fn narrow(value: f64) -> $real {
+                    value as $real
+                }
+
+                #[inline(always)]
+                fn sum_of(a: $real, b: $real) -> $real {
+                    a + b
+                }
 
                 #[inline(always)]
                 fn splat(value: $real) -> Self {
@@ -177,6 +144,15 @@ mod x86 {
                 }
 
                 #[inline(always)]
+                fn plus(mut self, other: Self) -> Self {
+                    for part in 0..$parts {
+                        // SAFETY: see above.
+                        self.0[part] = unsafe { $add(self.0[part], other.0[part]) };
+                    }
+                    self
+                }
+
+                #[inline(always)]
                 fn minus(mut self, other: Self) -> Self {
                     for part in 0..$parts {
                         // SAFETY: see above.
@@ -193,12 +169,6 @@ mod x86 {
                     }
                     self
                 }
-
-                #[inline(always)]
-                fn sum(self) -> $real {
-                    // SAFETY: see above.
-                    unsafe { $sum(self.0) }
-                }
             }
         };
     }
@@ -212,9 +182,9 @@ mod x86 {
         _mm512_set1_ps,
         _mm512_loadu_ps,
         _mm512_storeu_ps,
+        _mm512_add_ps,
         _mm512_sub_ps,
-        _mm512_fmadd_ps,
-        sum_f32x16
+        _mm512_fmadd_ps
     );
     registers!(
         F64x8,
@@ -226,9 +196,9 @@ mod x86 {
         _mm512_set1_pd,
         _mm512_loadu_pd,
         _mm512_storeu_pd,
+        _mm512_add_pd,
         _mm512_sub_pd,
-        _mm512_fmadd_pd,
-        sum_f64x8
+        _mm512_fmadd_pd
     );
     registers!(
         F32x8x2,
@@ -240,9 +210,9 @@ mod x86 {
         _mm256_set1_ps,
         _mm256_loadu_ps,
         _mm256_storeu_ps,
+        _mm256_add_ps,
         _mm256_sub_ps,
-        _mm256_fmadd_ps,
-        sum_f32x8x2
+        _mm256_fmadd_ps
     );
     registers!(
         F64x4x2,
@@ -254,8 +224,8 @@ mod x86 {
         _mm256_set1_pd,
         _mm256_loadu_pd,
         _mm256_storeu_pd,
+        _mm256_add_pd,
         _mm256_sub_pd,
-        _mm256_fmadd_pd,
-        sum_f64x4x2
+        _mm256_fmadd_pd
     );
 }
