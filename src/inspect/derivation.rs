@@ -127,6 +127,7 @@ fn guards(rule: &Rule) -> Vec<String> {
         Guard::Constant(value) => format!("{} is a constant", plain(value)),
         Guard::Variable(value) => format!("{} is no constant", plain(value)),
         Guard::Float(value) => format!("{} is a float", plain(value)),
+        Guard::Scalar(value) => format!("{} varies along no axis", plain(value)),
     };
     rule.guards.iter().map(words).collect()
 }

@@ -1,7 +1,8 @@
 //! Expand: what has a name in the graph but no loop or instruction of its own is written out, for known extents.
 //!
 //! Log-sum-exp becomes maximum, exponential and sum; a softmax shares that exponential; sigmoid and softplus share
-//! `exp(−|x|)`, so none of them overflows. Sizes become numbers, and axes of one element vanish.
+//! `exp(−|x|)`, so none of them overflows. Sizes become numbers, and axes of one element vanish;
+//! quotients by powers of two become products.
 
 use crate::error::Result;
 use crate::ir::{AxisId, Builder, Fold, Graph, Id, Native, Op, Point};
@@ -36,6 +37,12 @@ fn expanded(graph: &Graph, extents: &[usize], composites: bool) -> Result<Graph>
 struct Row {
     exp: Id,
     sum: Id,
+}
+
+/// Whether a number is a power of two whose reciprocal is a normal number of every dtype.
+fn is_power_of_two(x: f64) -> bool {
+    let fraction = x.to_bits() << 12;
+    fraction == 0 && (2f64.powi(-126)..=2f64.powi(126)).contains(&x)
 }
 
 struct Expansion<'g> {
@@ -82,6 +89,7 @@ impl Expansion<'_> {
             },
             Op::Point(Point::Sub) => self.difference(node.args[0], node.args[1]),
             Op::Point(Point::Abs) => self.abs(args[0]),
+            Op::Point(Point::Div) => self.quotient(args[0], args[1]),
             Op::Point(Point::Softplus) => self.softplus(args[0]),
             Op::Point(Point::Sigmoid) => self.sigmoid(args[0]),
             op => self.b.add(op, &args),
@@ -145,6 +153,17 @@ impl Expansion<'_> {
         let one = self.b.float(1.0)?;
         let scale = self.b.div(one, row.sum)?;
         self.b.mul(row.exp, scale).map(Some)
+    }
+
+    /// a / b; times 1/b where b is a power of two, which is the same float in less time.
+    fn quotient(&mut self, a: Id, b: Id) -> Result<Id> {
+        match self.b.graph().as_float(b) {
+            Some(divisor) if is_power_of_two(divisor) => {
+                let factor = self.b.float(divisor.recip())?;
+                self.b.mul(factor, a)
+            }
+            _ => self.b.div(a, b),
+        }
     }
 
     /// |x|, the same for −x.

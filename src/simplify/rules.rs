@@ -6,7 +6,7 @@
 //! overflows or is NaN; that is what they are for.
 
 use super::facts::{Egraph, Fact, Facts};
-use crate::ir::{Id, Kind, Node};
+use crate::ir::{AxisSet, Id, Kind, Node};
 use egg::{Applier, ENodeOrVar, Pattern, PatternAst, Rewrite, Subst, Symbol, Var};
 use std::sync::OnceLock;
 
@@ -30,6 +30,8 @@ pub enum Guard {
     /// No constant. Two constants of a product that changed places would breed others without end.
     Variable(&'static str),
     Float(&'static str),
+    /// Varies along no axis.
+    Scalar(&'static str),
 }
 
 /// One equation, read from left to right.
@@ -51,7 +53,7 @@ macro_rules! rules {
     };
 }
 
-use Guard::{Constant, Float, FreeOf, Positive, Variable};
+use Guard::{Constant, Float, FreeOf, Positive, Scalar, Variable};
 
 rules! {
     // Signs move outward and meet.
@@ -125,6 +127,13 @@ rules! {
     // A native kernel: where no alignment exists its gradient is 0 by itself.
     Exact "head where an alignment exists": "(ctc_grad ?t ?c ?l ?x ?y ?n ?k ?b (select (eq inf (ctc ?t ?c ?l ?x ?y ?n ?k ?b)) 0.0 ?h) ?i ?j)"
         => "(ctc_grad ?t ?c ?l ?x ?y ?n ?k ?b ?h ?i ?j)";
+
+    // A choice between two values that are the same everywhere: what is made of it is made of the two, once.
+    Exact "constant and a choice": "(add ?k (select ?c ?a ?b))" => "(select ?c (add ?k ?a) (add ?k ?b))"
+        if Constant("?k"), Scalar("?a"), Scalar("?b");
+    Exact "choice and a constant": "(add (select ?c ?a ?b) ?k)" => "(select ?c (add ?a ?k) (add ?b ?k))"
+        if Constant("?k"), Scalar("?a"), Scalar("?b");
+    Exact "log of a choice": "(log (select ?c ?a ?b))" => "(select ?c (log ?a) (log ?b))" if Scalar("?a"), Scalar("?b");
 
     // A value or nothing: factors go inside, halves meet.
     Real "factor of a value or nothing": "(mul ?k (select ?c ?a 0.0))" => "(select ?c (mul ?k ?a) 0.0)";
@@ -221,5 +230,6 @@ fn holds(egraph: &Egraph, subst: &Subst, guard: Guard) -> bool {
         Constant(value) => fact(value).constant.is_some_and(|c| c.get().is_finite() && c.get() != 0.0),
         Variable(value) => fact(value).constant.is_none(),
         Float(value) => fact(value).kind == Kind::Float,
+        Scalar(value) => fact(value).axes == AxisSet::EMPTY,
     }
 }

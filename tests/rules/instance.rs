@@ -114,8 +114,8 @@ impl<'r> Instance<'r> {
         }
         for (&name, &kind) in typing.iter().filter(|(name, _)| !native.contains_key(*name)) {
             let has = |guard: Guard| self.rule.guards.contains(&guard);
-            let bound: Vec<AxisId> =
-                axis_of.iter().filter(|(axis, _)| has(Guard::FreeOf(name, axis))).map(|(_, a)| *a).collect();
+            let free = axis_of.iter().filter(|(axis, _)| has(Guard::FreeOf(name, axis))).map(|(_, a)| *a);
+            let bound: Vec<AxisId> = if has(Guard::Scalar(name)) { self.axes.to_vec() } else { free.collect() };
             let takes = |value: &Id| bound.iter().all(|a| !self.b.graph().ty(*value).axes.contains(*a));
             let free = kind == Kind::Float
                 && !has(Guard::Constant(name))

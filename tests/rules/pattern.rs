@@ -104,7 +104,7 @@ pub fn typings(rule: &Rule, variables: &BTreeMap<&'static str, bool>) -> Vec<BTr
     }
     let allowed = |typing: &BTreeMap<&str, Kind>| {
         rule.guards.iter().all(|guard| match guard {
-            Guard::FreeOf(..) | Guard::Variable(_) => true,
+            Guard::FreeOf(..) | Guard::Variable(_) | Guard::Scalar(_) => true,
             Guard::Positive(v) | Guard::Constant(v) | Guard::Float(v) => typing[v] == Kind::Float,
         })
     };
