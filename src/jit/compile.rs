@@ -6,6 +6,7 @@ use super::native;
 use super::pairs;
 use super::perf;
 use super::slots::scratch;
+use super::vector::{self, VectorLoop};
 use super::{Binding, Kernel, target};
 use crate::error::{Error, Result};
 use crate::ir::{Dtype, Input, Kind, Point};
@@ -47,7 +48,7 @@ impl Form {
 
 /// Compiles a nest, once the checker has passed it.
 pub fn compile(nest: Nest, binding: Binding) -> Result<Kernel> {
-    let Built { mut module, id, mut context, scratch, shared, constants } = build(&nest, &binding)?;
+    let Built { mut module, id, mut context, scratch, shared, constants, vector_loops } = build(&nest, &binding)?;
     let fail = |e: &dyn std::fmt::Display| Error::internal("jit", e.to_string());
     module.define_function(id, &mut context).map_err(|e| fail(&format!("{e:?}")))?;
     let size = context.compiled_code().map_or(0, |code| code.code_buffer().len());
@@ -55,6 +56,9 @@ pub fn compile(nest: Nest, binding: Binding) -> Result<Kernel> {
     let address = module.get_finalized_function(id);
     let name = symbol(&nest, &binding);
     perf::note(&name, address, size)?;
+    for Defined { name, function, code, .. } in &vector_loops {
+        perf::note(name, module.get_finalized_function(*function), code.len())?;
+    }
     // SAFETY: the function was declared with the signature of `Entry` and lives as long as the module, which the
     // kernel owns.
     let entry = unsafe { std::mem::transmute::<*const u8, Entry>(address) };
@@ -79,6 +83,17 @@ pub(super) struct Built {
     pub scratch: usize,
     pub shared: usize,
     pub constants: Box<[u64]>,
+    pub vector_loops: Vec<Defined>,
+}
+
+/// A vector loop that has its code already.
+pub(super) struct Defined {
+    pub name: String,
+    pub step: usize,
+    pub function: FuncId,
+    /// What it does, line by line.
+    pub text: Vec<String>,
+    pub code: Vec<u8>,
 }
 
 pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
@@ -152,10 +167,24 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     let mut frontend = FunctionBuilderContext::new();
     let config = module.target_config();
     let before_avx = target::is_before_avx(module.isa());
+    let vector_loops = vector::loops(nest, binding)?;
+    let mut listed = vec![];
+    let mut called = BTreeMap::new();
+    for VectorLoop { step, program, code } in vector_loops {
+        let text = program.text(nest);
+        let mut signature = module.make_signature();
+        signature.params = vec![pointer; 2];
+        let name = format!("{name}.lanes.{step}");
+        let function = module.declare_function(&name, Linkage::Local, &signature).map_err(fail)?;
+        module.define_function_bytes(function, 16, &code, &[]).map_err(fail)?;
+        called.insert(step, (program, module.declare_func_in_func(function, &mut context.func)));
+        listed.push(Defined { name, step, function, text, code });
+    }
     let mut emitter = Emitter::new(nest, binding, &mut context, &mut frontend, refs, natives, scratch);
     emitter.before_avx = before_avx;
+    emitter.vector_loops = called;
     let constants = emitter.function(config)?.into_words();
-    Ok(Built { module, id, context, scratch: size, shared, constants })
+    Ok(Built { module, id, context, scratch: size, shared, constants, vector_loops: listed })
 }
 
 /// The name of a kernel: the loss, what is computed, and the dtype and extents of the first input, as in

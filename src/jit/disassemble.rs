@@ -1,16 +1,12 @@
 //! Machine code back to text, each instruction with its offset and the step that it belongs to.
 
+use super::compile::Defined;
 use super::listing::Instruction;
 use super::source::step;
 use cranelift_codegen::{CompiledCode, FinalizedRelocTarget};
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
 
-/// The instructions of x86-64 code, in Intel's syntax; targets of jumps are offsets.
-pub(super) fn x86(code: &CompiledCode, callee: &dyn Fn(&FinalizedRelocTarget) -> Option<String>) -> Vec<Instruction> {
-    let bytes = code.code_buffer();
-    let places = code.buffer.get_srclocs_sorted();
-    // Behind the last instruction there are constants.
-    let end = places.iter().map(|place| place.end as usize).max().unwrap_or(bytes.len());
+fn formatter() -> IntelFormatter {
     let mut formatter = IntelFormatter::new();
     let options = formatter.options_mut();
     options.set_hex_prefix("0x");
@@ -18,6 +14,29 @@ pub(super) fn x86(code: &CompiledCode, callee: &dyn Fn(&FinalizedRelocTarget) ->
     options.set_branch_leading_zeros(false);
     options.set_space_after_operand_separator(true);
     options.set_rip_relative_addresses(true);
+    formatter
+}
+
+/// A vector loop under its name; all of it belongs to its step.
+pub(super) fn vector_loop(found: &Defined) -> Vec<Instruction> {
+    let mut formatter = formatter();
+    let line = |text: String| Instruction { text, step: Some(found.step), callee: None };
+    let mut lines = vec![line(format!("{}:", found.name))];
+    for instruction in Decoder::with_ip(64, &found.code, 0, DecoderOptions::NONE).iter() {
+        let mut text = format!("{:5x}: ", instruction.ip());
+        formatter.format(&instruction, &mut text);
+        lines.push(line(text));
+    }
+    lines
+}
+
+/// The instructions of x86-64 code, in Intel's syntax; targets of jumps are offsets.
+pub(super) fn x86(code: &CompiledCode, callee: &dyn Fn(&FinalizedRelocTarget) -> Option<String>) -> Vec<Instruction> {
+    let bytes = code.code_buffer();
+    let places = code.buffer.get_srclocs_sorted();
+    // Behind the last instruction there are constants.
+    let end = places.iter().map(|place| place.end as usize).max().unwrap_or(bytes.len());
+    let mut formatter = formatter();
     let mut lines = vec![];
     for instruction in Decoder::with_ip(64, &bytes[..end], 0, DecoderOptions::NONE).iter() {
         let (start, next) = (instruction.ip() as u32, instruction.next_ip() as u32);

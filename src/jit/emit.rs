@@ -2,6 +2,7 @@
 //!
 //! Lanes are 128-bit vectors, the widest that Cranelift has for this machine: 4 of f32, 2 of f64. A loop over lanes
 //! runs four vectors at a time where it folds, so that the additions overlap, then one at a time, then single elements.
+//! Where the machine has wider registers, most loops have a function of their own in place of the first ([`vector`](super::vector)).
 
 use super::Binding;
 use super::compile::TileFunction;
@@ -9,6 +10,7 @@ use super::constants::Constants;
 use super::memory::Regions;
 use super::slots::{Home, Scratch};
 use super::source::Numbers;
+use super::vector::Program;
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Id, Op};
 use crate::nest::{Nest, Step, TILE};
@@ -95,7 +97,11 @@ pub(super) struct Emitter<'a> {
     pub env: HashMap<Id, Val>,
     pub(super) running: HashMap<Id, Running>,
     pub(super) functions: BTreeMap<TileFunction, FuncRef>,
+    /// By the place of their step.
+    pub(super) vector_loops: BTreeMap<usize, (Program, FuncRef)>,
     pub(super) numbers: Numbers,
+    /// Whether stores pass the caches: such are in no order until a fence.
+    pub(super) writes_past_caches: bool,
 }
 
 impl<'a> Emitter<'a> {
@@ -157,13 +163,18 @@ impl<'a> Emitter<'a> {
             env: HashMap::new(),
             running: HashMap::new(),
             functions,
+            vector_loops: BTreeMap::new(),
             numbers: Numbers::new(nest),
+            writes_past_caches: false,
         }
     }
 
     pub(super) fn function(mut self, config: cranelift_codegen::isa::TargetFrontendConfig) -> Result<Constants> {
         let nest = self.nest;
         self.body(&nest.body)?;
+        if self.writes_past_caches {
+            self.b.ins().fence();
+        }
         let status = self.b.use_var(self.status);
         self.b.ins().return_(&[status]);
         self.b.finalize(config);
@@ -174,7 +185,7 @@ impl<'a> Emitter<'a> {
         body.iter().try_for_each(|step| self.for_step(step, |e| e.step(step)))
     }
 
-    fn step(&mut self, step: &Step) -> Result<()> {
+    pub(super) fn step(&mut self, step: &Step) -> Result<()> {
         match step {
             Step::Loop { axis, body } => {
                 let (first, last) = self.bounds(*axis);
@@ -272,13 +283,23 @@ impl<'a> Emitter<'a> {
 
     fn tile(&mut self, axis: AxisId, body: &[Step]) -> Result<()> {
         let (first, last) = self.bounds(axis);
+        if let [step] = body
+            && let Step::Lanes { body } = step
+            && self.has_vector_loop(step)
+        {
+            // The function goes from tile to tile itself.
+            let length = self.b.ins().isub(last, first);
+            self.for_step(step, |e| e.lane_loops(axis, first, length, step, body))?;
+            self.at.remove(&axis);
+            return Ok(());
+        }
         self.counted(first, last, TILE as i64, |e, start| {
             let left = e.b.ins().isub(last, start);
             let most = e.b.ins().iconst(types::I64, TILE as i64);
             let length = e.b.ins().smin(left, most);
             body.iter().try_for_each(|step| {
                 e.for_step(step, |e| match step {
-                    Step::Lanes { body } => e.lane_loops(axis, start, length, body),
+                    Step::Lanes { body } => e.lane_loops(axis, start, length, step, body),
                     Step::Call { value, from, into, sum, columns } => {
                         e.call(axis, start, length, *value, *from, *into, *sum, *columns)
                     }
@@ -291,7 +312,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// The loops over the elements of one tile.
-    fn lane_loops(&mut self, axis: AxisId, start: Value, length: Value, body: &[Step]) -> Result<()> {
+    fn lane_loops(&mut self, axis: AxisId, start: Value, length: Value, step: &Step, body: &[Step]) -> Result<()> {
         let width = 16 / self.real.bytes() as usize;
         let folds: Vec<Id> = body
             .iter()
@@ -299,11 +320,16 @@ impl<'a> Emitter<'a> {
             .collect();
         // Four parts of a fold overlap their additions; without one, two copies share what a loop costs.
         let unroll = if folds.is_empty() { 2 } else { 4 };
+        let vector_loop = self.vector_loop_of(step);
+        let mut first = match &vector_loop {
+            Some((program, function)) => self.vector_loop(axis, start, length, body, program, *function)?,
+            None => self.b.ins().iconst(types::I64, 0),
+        };
         self.lane_axis = Some(axis);
-        let mut first = self.b.ins().iconst(types::I64, 0);
         let whole = self.nest.extents[axis.index()];
+        let rest = vector_loop.as_ref().map_or(whole, |(program, _)| self.rest(axis, program));
         for (lanes, copies) in [(width, unroll), (width, 1), (1, 1)] {
-            if copies * lanes <= whole {
+            if copies * lanes <= rest {
                 first = self.lane_loop(axis, start, first, length, body, &folds, lanes, copies)?;
             }
         }
@@ -387,7 +413,7 @@ impl<'a> Emitter<'a> {
             Op::Int(i) => Val::one(self.int_const(i)),
             Op::Axis(axis) => self.axis_value(axis)?,
             Op::Fold(_) if self.running.contains_key(&id) => {
-                let total = self.b.use_var(self.running[&id].total);
+                let total = self.total(id);
                 let narrow = self.is_sum(id) && self.real == types::F32;
                 let value = if narrow { self.b.ins().fdemote(types::F32, total) } else { total };
                 Val { exact: narrow.then_some(total), ..Val::one(value) }

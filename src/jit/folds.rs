@@ -39,6 +39,16 @@ impl Emitter<'_> {
         lanes[0]
     }
 
+    /// The value of a fold that is finished. A maximum of zeros is +0: which of them comes first depends on the lanes.
+    pub(super) fn total(&mut self, fold: Id) -> Value {
+        let total = self.b.use_var(self.running[&fold].total);
+        if self.is_sum(fold) {
+            return total;
+        }
+        let zero = self.float_const(0.0, false);
+        self.b.ins().fadd(total, zero)
+    }
+
     /// Takes one element's worth of a fold into its total.
     pub(super) fn add_to_total(&mut self, fold: Id, value: Value) {
         let total = self.running[&fold].total;

@@ -1,7 +1,7 @@
 //! Listings: Cranelift's code and machine code as text, each line with the step of the nest that it was made for.
 
 use super::Binding;
-use super::compile::{Built, build};
+use super::compile::{Built, Defined, build};
 use super::source::step;
 use crate::error::{Error, Result};
 use crate::nest::Nest;
@@ -25,13 +25,18 @@ pub fn text(lines: &[Instruction]) -> String {
     lines.iter().map(|line| format!("{}\n", line.text)).collect()
 }
 
-/// The code as Cranelift's text, before optimisation.
+/// The code as Cranelift's text, before optimisation; behind it, the vector loops that it calls.
 pub fn clif(nest: &Nest, binding: &Binding) -> Result<Vec<Instruction>> {
-    let Built { module, context, .. } = build(nest, binding)?;
+    let Built { module, context, vector_loops, .. } = build(nest, binding)?;
     let symbols: Vec<(String, String)> = (context.func.dfg.ext_funcs.iter())
         .filter_map(|(function, data)| Some((function.to_string(), symbol_of(&module, &context.func, &data.name)?)))
         .collect();
-    let lines = clif_lines(context.func, &symbols);
+    let mut lines = clif_lines(context.func, &symbols);
+    for found in &vector_loops {
+        let line = |text: String| Instruction { text, step: Some(found.step), callee: None };
+        lines.push(line(format!("vector loop {}:", found.name)));
+        lines.extend(found.text.iter().map(|text| line(format!("    {text}"))));
+    }
     // SAFETY: nothing was defined in the module, so nothing points into its memory.
     unsafe { module.free_memory() };
     Ok(lines)
@@ -65,10 +70,14 @@ fn clif_lines(mut function: Function, symbols: &[(String, String)]) -> Vec<Instr
 
 /// The machine code.
 pub fn assembly(nest: &Nest, binding: &Binding) -> Result<Vec<Instruction>> {
-    let Built { mut module, id, mut context, .. } = build(nest, binding)?;
+    let Built { mut module, id, mut context, vector_loops, .. } = build(nest, binding)?;
     context.set_disasm(true);
     let defined = module.define_function(id, &mut context);
-    let lines = context.compiled_code().map(|code| disassemble(code, &|name| callee(&module, &context.func, name)));
+    let kernel = context.compiled_code().map(|code| disassemble(code, &|name| callee(&module, &context.func, name)));
+    let lines = kernel.map(|mut lines| {
+        lines.extend(vector_loops.iter().flat_map(disassemble_loop));
+        lines
+    });
     // SAFETY: the function is never called.
     unsafe { module.free_memory() };
     defined.map_err(|e| Error::internal("jit", e.to_string()))?;
@@ -91,6 +100,19 @@ fn symbol_of(module: &JITModule, function: &Function, name: &ExternalName) -> Op
 #[cfg(all(feature = "inspect", target_arch = "x86_64"))]
 fn disassemble(code: &CompiledCode, callee: &dyn Fn(&FinalizedRelocTarget) -> Option<String>) -> Vec<Instruction> {
     super::disassemble::x86(code, callee)
+}
+
+/// A vector loop, under its name.
+#[cfg(all(feature = "inspect", target_arch = "x86_64"))]
+fn disassemble_loop(found: &Defined) -> Vec<Instruction> {
+    super::disassemble::vector_loop(found)
+}
+
+/// Without a disassembler only its name.
+#[cfg(not(all(feature = "inspect", target_arch = "x86_64")))]
+fn disassemble_loop(found: &Defined) -> Vec<Instruction> {
+    let text = format!("{}: {} bytes", found.name, found.code.len());
+    vec![Instruction { text, step: Some(found.step), callee: None }]
 }
 
 /// Cranelift's own text, which does not say which line is which instruction in memory: the lines have no steps.

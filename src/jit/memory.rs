@@ -1,9 +1,11 @@
 //! Addresses, loads and stores: of inputs and of outputs. Every access carries the alias region of its buffer.
 
+use super::Binding;
 use super::emit::{Emitter, Val};
 use super::kernel::Status;
 use crate::error::Result;
 use crate::ir::{AxisId, Dtype, Id, InputId, Kind, Op};
+use crate::nest::Nest;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{AliasRegion, AliasRegionData, Function, InstBuilder, MemFlagsData, Type, Value, types};
 use std::borrow::Cow;
@@ -168,7 +170,8 @@ impl Emitter<'_> {
             let address = self.input_address(input, &at);
             return Ok(Val::one(self.read_one(input, kind, address, 0)));
         }
-        let stride = self.lane_stride(input, &indices);
+        let axis = self.lane_axis.expect("in lanes");
+        let stride = lane_stride(self.nest, self.binding, axis, input, &indices);
         if let (Some(1), Some(lane)) = (stride, self.lane_type(input, kind)) {
             let at = self.indices(&indices, 0)?;
             let address = self.input_address(input, &at);
@@ -241,20 +244,6 @@ impl Emitter<'_> {
             vector = self.b.ins().insertlane(vector, value, lane as u8);
         }
         vector
-    }
-
-    /// The elements from one lane to the next; `None` where an index computed from data decides.
-    fn lane_stride(&self, input: InputId, indices: &[Id]) -> Option<isize> {
-        let axis = self.lane_axis.expect("in lanes");
-        let mut step = 0isize;
-        for (&index, &stride) in indices.iter().zip(&self.binding.layout.inputs[input.index()]) {
-            match self.nest.graph.op(index) {
-                Op::Axis(a) if a == axis => step = step.checked_add(stride)?,
-                _ if self.nest.graph.ty(index).axes.contains(axis) => return None,
-                _ => {}
-            }
-        }
-        Some(step)
     }
 
     /// The element so many bytes behind an address.
@@ -435,6 +424,25 @@ impl Emitter<'_> {
         }
         self.b.ins().load(ty, flags, address, 0)
     }
+}
+
+/// The elements of an input from one lane to the next; `None` where an index computed from data decides.
+pub(super) fn lane_stride(
+    nest: &Nest,
+    binding: &Binding,
+    axis: AxisId,
+    input: InputId,
+    indices: &[Id],
+) -> Option<isize> {
+    let mut step = 0isize;
+    for (&index, &stride) in indices.iter().zip(&binding.layout.inputs[input.index()]) {
+        match nest.graph.op(index) {
+            Op::Axis(a) if a == axis => step = step.checked_add(stride)?,
+            _ if nest.graph.ty(index).axes.contains(axis) => return None,
+            _ => {}
+        }
+    }
+    Some(step)
 }
 
 /// The type of a stored float; 16 bits are a word of memory, no float that machines compute with.

@@ -24,12 +24,13 @@ mod perf;
 mod slots;
 mod source;
 mod target;
+mod vector;
 
 pub use compile::{compile, symbol};
 pub use kernel::{Kernel, Status};
 pub use listing::{Instruction, assembly, clif, text};
 
-use crate::ir::{Dtype, Kind};
+use crate::ir::{AxisId, Dtype, Kind};
 use crate::nest::{Layout, Nest, Place};
 
 /// What machine code depends on beside the nest: the dtype that the loss is computed in, that of each input, and strides.
@@ -48,6 +49,14 @@ impl Binding {
         let in_buffers = nest.slots.iter().any(|slot| matches!(slot.place, Place::Output(_)));
         let wide = self.widen && nest.is_small() && !in_buffers && !pairs::has_pairs(&nest.body);
         if wide { Dtype::F64 } else { self.real }
+    }
+
+    /// Bytes of all buffers.
+    fn bytes(&self, nest: &Nest) -> usize {
+        let count = |axes: &[AxisId]| axes.iter().fold(1usize, |n, a| n.saturating_mul(nest.extents[a.index()]));
+        let inputs = nest.graph.inputs.iter().zip(&self.inputs).map(|(i, dtype)| (count(&i.axes), dtype.size()));
+        let outputs = nest.graph.outputs.iter().enumerate().map(|(o, out)| (count(&out.axes), self.output(o).size()));
+        inputs.chain(outputs).fold(0, |sum, (count, size)| sum.saturating_add(count.saturating_mul(size)))
     }
 
     /// How an output's elements are stored.

@@ -195,6 +195,12 @@ impl Emitter<'_> {
         self.b.ins().splat(ty, scalar)
     }
 
+    /// A truth value as a lane that is filled with its bit.
+    pub(super) fn mask(&mut self, truth: Value) -> Value {
+        let lane = self.b.ins().uextend(self.int, truth);
+        self.b.ins().ineg(lane)
+    }
+
     /// A value in the width asked for.
     pub(super) fn widen(&mut self, val: Val, kind: Kind, wide: bool) -> Value {
         if val.wide || !wide {
@@ -202,9 +208,7 @@ impl Emitter<'_> {
         }
         match kind {
             Kind::Bool => {
-                // A truth value fills a lane with its bit.
-                let lane = self.b.ins().uextend(self.int, val.value);
-                let mask = self.b.ins().ineg(lane);
+                let mask = self.mask(val.value);
                 self.splat(mask)
             }
             _ => self.splat(val.value),

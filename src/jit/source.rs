@@ -14,8 +14,13 @@ impl Numbers {
         Self(nest.steps().into_iter().zip(0..).map(|((_, step), number)| (std::ptr::from_ref(step), number)).collect())
     }
 
+    /// A step's place in [`Nest::steps`].
+    pub fn place(&self, step: &Step) -> Option<usize> {
+        self.0.get(&std::ptr::from_ref(step)).map(|&number| number as usize)
+    }
+
     fn location(&self, step: &Step) -> SourceLoc {
-        self.0.get(&std::ptr::from_ref(step)).map_or_else(SourceLoc::default, |&number| SourceLoc::new(number))
+        self.place(step).map_or_else(SourceLoc::default, |number| SourceLoc::new(number as u32))
     }
 }
 

@@ -1,0 +1,66 @@
+//! Vector loops: `lanes` steps in the widest registers of this machine, where Cranelift's vectors have 128 bits.
+//!
+//! Most of such steps are a straight line of arithmetic over neighbouring elements. [`Program`] is that line, `registers`
+//! says what is held where, and `encode` makes a function of it, which the kernel calls for the whole iterations of a tile;
+//! what is left of the tile, and what has no vector operation here, stays with Cranelift. Lane by lane a fold has the same
+//! order in both, so results have the same bits whichever runs.
+
+mod call;
+#[cfg(all(target_arch = "x86_64", unix))]
+mod codes;
+#[cfg(all(target_arch = "x86_64", unix))]
+mod encode;
+mod program;
+#[cfg(all(target_arch = "x86_64", unix))]
+mod registers;
+#[cfg(all(test, feature = "inspect", target_arch = "x86_64", unix))]
+mod tests;
+mod text;
+
+pub(super) use call::Arguments;
+pub(super) use program::Program;
+
+use super::Binding;
+use crate::error::Result;
+use crate::nest::{Nest, Step};
+
+/// A loop that has machine code of its own.
+pub(super) struct VectorLoop {
+    /// The number of the `lanes` step, its place in [`Nest::steps`].
+    pub step: usize,
+    pub program: Program,
+    pub code: Vec<u8>,
+}
+
+/// The loops of a nest that vectors wider than Cranelift's can do.
+pub(super) fn loops(nest: &Nest, binding: &Binding) -> Result<Vec<VectorLoop>> {
+    let mut found = vec![];
+    let steps = nest.steps();
+    for (number, (_, step)) in steps.iter().enumerate() {
+        let Step::Tile { axis, body } = step else { continue };
+        for inner in body {
+            let Step::Lanes { body } = inner else { continue };
+            let Some(program) = Program::of(nest, binding, *axis, body) else { continue };
+            let Some(code) = machine_code(&program)? else { continue };
+            let behind = steps[number..].iter().position(|(_, step)| std::ptr::eq(*step, inner));
+            found.extend(behind.map(|behind| VectorLoop { step: number + behind, program, code }));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(all(target_arch = "x86_64", unix))]
+fn machine_code(program: &Program) -> Result<Option<Vec<u8>>> {
+    use crate::vmath::{Level, level};
+    match level().map_err(crate::error::Error::Machine)? {
+        Level::Avx512 => encode::encode(program, codes::Width::Zmm),
+        Level::Avx2Fma => encode::encode(program, codes::Width::Ymm),
+        _ => Ok(None),
+    }
+}
+
+/// Other machines have no vectors wider than Cranelift's, or other conventions of calls.
+#[cfg(not(all(target_arch = "x86_64", unix)))]
+fn machine_code(_: &Program) -> Result<Option<Vec<u8>>> {
+    Ok(None)
+}

@@ -1,0 +1,162 @@
+//! Calls of vector loops: their arguments, and what is left to do behind them.
+
+use super::super::emit::Emitter;
+use super::program::{Program, STRIDE, Scalar, Source};
+use crate::error::Result;
+use crate::ir::{AxisId, Id, Kind};
+use crate::nest::Step;
+use cranelift_codegen::ir::{FuncRef, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
+
+/// Where the arguments lie, in bytes: addresses of streams, scalars, neutral elements of folds, the index of each lane
+/// and its step, then totals of folds.
+pub(in super::super) struct Arguments {
+    pub scalars: usize,
+    pub neutrals: usize,
+    pub index: usize,
+    pub step: usize,
+    pub folds: usize,
+    pub size: usize,
+}
+
+/// Bytes of a fold: its lanes, and its total.
+const FOLD: usize = STRIDE + 8;
+
+impl Arguments {
+    pub fn of(program: &Program) -> Self {
+        let scalars = 8 * program.streams.len();
+        let neutrals = scalars + 8 * program.scalars.len();
+        let index = neutrals + 8 * program.folds.len();
+        let step = index + if program.indexed { 64 } else { 0 };
+        let folds = step + if program.indexed { 8 } else { 0 };
+        Self { scalars, neutrals, index, step, folds, size: folds + FOLD * program.folds.len() }
+    }
+
+    /// Where a fold's lanes are: the largest of each, and sums on the way to their total.
+    pub fn lanes(&self, fold: usize) -> usize {
+        self.folds + FOLD * fold
+    }
+
+    /// Where a sum is, in f64, there and back.
+    pub fn total(&self, fold: usize) -> usize {
+        self.lanes(fold) + STRIDE
+    }
+}
+
+impl Emitter<'_> {
+    pub(in super::super) fn has_vector_loop(&self, step: &Step) -> bool {
+        self.numbers.place(step).is_some_and(|place| self.vector_loops.contains_key(&place))
+    }
+
+    pub(in super::super) fn vector_loop_of(&mut self, step: &Step) -> Option<(Program, FuncRef)> {
+        self.vector_loops.remove(&self.numbers.place(step)?)
+    }
+
+    /// How many elements of a tile the whole iterations may leave.
+    pub(in super::super) fn rest(&self, axis: AxisId, program: &Program) -> usize {
+        let mut cut = self.block.iter().chain(&self.part).map(|(cut, ..)| *cut).chain(self.nest.parallel_axis());
+        if cut.any(|cut| cut == axis) {
+            return program.elements() - 1;
+        }
+        self.nest.extents[axis.index()] % program.elements()
+    }
+
+    /// The whole iterations of a tile; gives how many elements they took.
+    pub(in super::super) fn vector_loop(
+        &mut self,
+        axis: AxisId,
+        start: Value,
+        length: Value,
+        body: &[Step],
+        program: &Program,
+        function: FuncRef,
+    ) -> Result<Value> {
+        let arguments = Arguments::of(program);
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, arguments.size as u32, 3);
+        let words = self.b.create_sized_stack_slot(slot);
+        let outside = self.env.clone();
+        self.lanes = 1;
+        self.lane_axis = Some(axis);
+        self.at.insert(axis, start);
+        self.tile_index = Some(self.b.ins().iconst(types::I64, 0));
+        for &place in &program.outside {
+            self.for_step(&body[place], |e| e.step(&body[place]))?;
+        }
+        for (place, stream) in program.streams.iter().enumerate() {
+            let address = match stream.source {
+                Source::Read(read) => self.read_address(read)?,
+                Source::Slot(slot) => self.slot_address(slot)?.0,
+                Source::Output(output) => self.output_address(output)?,
+            };
+            self.b.ins().stack_store(types::I64, address, words, 8 * place as i32);
+        }
+        for (place, &scalar) in program.scalars.iter().enumerate() {
+            let value = match scalar {
+                Scalar::Bits(bits) if self.int == types::I32 => self.constant(types::I32, bits & 0xffff_ffff),
+                Scalar::Bits(bits) => self.constant(types::I64, bits),
+                Scalar::Value(id) => {
+                    let value = self.get(id)?.value;
+                    if self.nest.graph.ty(id).kind == Kind::Bool { self.mask(value) } else { value }
+                }
+            };
+            self.b.ins().stack_store(types::I64, value, words, (arguments.scalars + 8 * place) as i32);
+        }
+        for (place, &(fold, _)) in program.folds.iter().enumerate() {
+            let neutral = self.neutral(fold);
+            let neutral = self.float_const(neutral, false);
+            self.b.ins().stack_store(types::I64, neutral, words, (arguments.neutrals + 8 * place) as i32);
+        }
+        if program.indexed {
+            self.store_index(axis, words, &arguments, program)?;
+        }
+        self.env = outside;
+        let whole = self.b.ins().band_imm_s(length, !(program.elements() as i64 - 1));
+        let bytes = self.b.ins().imul_imm_s(whole, i64::from(self.real.bytes()));
+        let address = self.b.ins().stack_addr(types::I64, words, 0);
+        self.writes_past_caches |= program.far_stores().next().is_some();
+        for (place, &(fold, largest)) in program.folds.iter().enumerate() {
+            if !largest {
+                let known = self.b.use_var(self.running[&fold].total);
+                self.b.ins().stack_store(types::I64, known, words, arguments.total(place) as i32);
+            }
+        }
+        self.b.ins().call(function, &[address, bytes]);
+        for (place, &(fold, largest)) in program.folds.iter().enumerate() {
+            if largest {
+                self.largest_of_lanes(fold, words, arguments.lanes(place) as i32)?;
+            } else {
+                let total = self.b.ins().stack_load(types::I64, types::F64, words, arguments.total(place) as i32);
+                self.b.def_var(self.running[&fold].total, total);
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Takes the maximum of an iteration's lanes into a fold's.
+    fn largest_of_lanes(&mut self, fold: Id, words: StackSlot, place: i32) -> Result<()> {
+        self.lanes = 16 / self.real.bytes() as usize;
+        let ty = self.real.by(self.lanes as u32).expect("a vector type");
+        let mut parts = vec![];
+        for part in 0..(STRIDE / 16) as i32 {
+            parts.push(self.b.ins().stack_load(types::I64, ty, words, place + 16 * part));
+        }
+        let value = parts.into_iter().reduce(|a, b| self.combine(fold, a, b)).expect("four parts");
+        let value = self.across(fold, value);
+        self.add_to_total(fold, value);
+        self.lanes = 1;
+        Ok(())
+    }
+
+    /// The index of each lane of the first iteration, and the step to the next.
+    fn store_index(&mut self, axis: AxisId, words: StackSlot, arguments: &Arguments, program: &Program) -> Result<()> {
+        let first = self.axis_index(axis)?;
+        let size = self.int.bytes() as i32;
+        for lane in 0..program.elements() as i32 {
+            let index = self.b.ins().iadd_imm_s(first, i64::from(lane));
+            let index = if self.int == types::I64 { index } else { self.b.ins().ireduce(self.int, index) };
+            self.b.ins().stack_store(types::I64, index, words, arguments.index as i32 + size * lane);
+        }
+        let step = self.b.ins().iconst(self.int, program.elements() as i64);
+        self.b.ins().stack_store(types::I64, step, words, arguments.step as i32);
+        Ok(())
+    }
+}
