@@ -35,8 +35,9 @@ fn reduce(x: f64, n: f64) -> f64 {
     n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, x))
 }
 
+/// m and n of exp(x) = m · 2^n; n is a whole number from −1076 to 1024, or NaN with x.
 #[inline(always)]
-pub fn exp(x: f64) -> f64 {
+pub fn exp_parts(x: f64) -> (f64, f64) {
     let x = if x < -746.0 { -746.0 } else { x };
     let x = if x > 710.0 { 710.0 } else { x };
     let shifted = x.mul_add(std::f64::consts::LOG2_E, SHIFTER);
@@ -56,8 +57,19 @@ pub fn exp(x: f64) -> f64 {
         2.7625254997511003e-7,
         2.4979388059669712e-8,
     ];
-    let (offset, rest) = if x < 0.0 { (512, 7.458_340_731_200_207e-155) } else { (-512, 1.340_780_792_994_259_7e154) };
-    horner(r, c) * power_of_two(shifted, offset) * rest
+    (horner(r, c), shifted - SHIFTER)
+}
+
+/// m · 2^n of [`exp_parts`], in two factors: only the last product may round, overflow or underflow.
+#[inline(always)]
+pub fn scale((m, n): (f64, f64)) -> f64 {
+    let (offset, rest) = if n < 0.0 { (512, 7.458_340_731_200_207e-155) } else { (-512, 1.340_780_792_994_259_7e154) };
+    m * power_of_two(n + SHIFTER, offset) * rest
+}
+
+#[inline(always)]
+pub fn exp(x: f64) -> f64 {
+    scale(exp_parts(x))
 }
 
 /// e ln 2 + log(1 + r), −0.25 < r ≤ 0.5.

@@ -15,12 +15,14 @@
 //! * No element outside the `n` is read or written, and none contributes to a sum.
 //!
 //! **How.** Each function is written once, as a branch-free scalar (`single.rs`, `double.rs`); `tile.rs` applies it to
-//! blocks of lanes, and compiles that loop once per instruction set; `level.rs` chooses one when first asked.
+//! blocks of lanes, and compiles that loop once per instruction set; `partial.rs` has the partial sums, in registers where that
+//! is AVX-512, which also has an instruction for the last step of exp; `level.rs` chooses one when first asked.
 //! `LOSSJIT_LEVEL=baseline|avx2|avx512|neon` forces the choice; a word it does not know, or a level that the machine
 //! lacks, is an error. The baseline of x86-64 has no fused multiply-add instruction: the same bits, slowly.
 
 mod double;
 mod level;
+mod partial;
 mod single;
 #[cfg(test)]
 mod tests;

@@ -41,8 +41,9 @@ fn reduce(x: f32, n: f32) -> f32 {
     n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, x))
 }
 
+/// m and n of exp(x) = m · 2^n; n is a whole number from −150 to 128, or NaN with x.
 #[inline(always)]
-pub fn exp(x: f32) -> f32 {
+pub fn exp_parts(x: f32) -> (f32, f32) {
     // Beyond these the result is 0 or infinite.
     let x = if x < -104.0 { -104.0 } else { x };
     let x = if x > 89.0 { 89.0 } else { x };
@@ -50,9 +51,19 @@ pub fn exp(x: f32) -> f32 {
     let r = reduce(x, shifted - SHIFTER);
     // 1 + r + r² Q(r), |r| ≤ ln 2 / 2: 2^-27.9
     let p = horner(r, [1.0, 1.0, 0.5, 0.166_665_33, 0.041_667_197, 0.008_367_551_5, 0.001_386_544]);
-    // 2^n in two factors: n goes from −150 to 128, and only the last product may round, overflow or underflow.
-    let (offset, rest) = if x < 0.0 { (64, 5.421_011e-20) } else { (-64, 1.844_674_4e19) };
-    p * power_of_two(shifted, offset) * rest
+    (p, shifted - SHIFTER)
+}
+
+/// m · 2^n of [`exp_parts`], in two factors: only the last product may round, overflow or underflow.
+#[inline(always)]
+pub fn scale((m, n): (f32, f32)) -> f32 {
+    let (offset, rest) = if n < 0.0 { (64, 5.421_011e-20) } else { (-64, 1.844_674_4e19) };
+    m * power_of_two(n + SHIFTER, offset) * rest
+}
+
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    scale(exp_parts(x))
 }
 
 /// e ln 2 + log(1 + r), −0.25 < r ≤ 0.5

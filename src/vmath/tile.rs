@@ -5,6 +5,7 @@
 //! block takes the same path in a padded copy: the bits of an element do not depend on where it stands.
 
 use super::level::{Level, level};
+use super::partial::Partial;
 use super::{double, single};
 
 /// An elementary function of one real argument.
@@ -92,7 +93,7 @@ mod sealed {
 }
 
 macro_rules! arithmetic {
-    ($real:ident, $formulas:ident, $lanes:literal) => {
+    ($real:ident, $formulas:ident, $lanes:literal, $registers:ident) => {
         impl sealed::Arithmetic for $real {
             #[inline(always)]
             fn value(f: Function, x: $real) -> $real {
@@ -123,41 +124,43 @@ macro_rules! arithmetic {
             fn entry(level: Level, f: Function) -> &'static Entry<$real> {
                 match level {
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => avx512::entry::<$real, $lanes>(f),
+                    Level::Avx512 => avx512::entry::<$real, super::partial::$registers, $lanes>(f),
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx2Fma => avx2::entry::<$real, $lanes>(f),
+                    Level::Avx2Fma => avx2::entry::<$real, [$real; $lanes], $lanes>(f),
                     #[cfg(target_arch = "aarch64")]
-                    Level::Neon => neon::entry::<$real, $lanes>(f),
-                    _ => baseline::entry::<$real, $lanes>(f),
+                    Level::Neon => neon::entry::<$real, [$real; $lanes], $lanes>(f),
+                    _ => baseline::entry::<$real, [$real; $lanes], $lanes>(f),
                 }
             }
         }
     };
 }
 // Two 512-bit registers of partial sums: enough to hide the latency of an addition.
-arithmetic!(f32, single, 32);
-arithmetic!(f64, double, 16);
+arithmetic!(f32, single, 32, Singles);
+arithmetic!(f64, double, 16, Doubles);
 
 /// Compiles the block loop for one instruction set.
 macro_rules! instance {
     ($(#[$attribute:meta])* $level:ident) => {
         mod $level {
-            use super::{Entry, Function, Real, run, run_columns};
+            use super::{Entry, Function, Partial, Real, run, run_columns};
 
             $(#[$attribute])*
             unsafe extern "C" fn tile<
-                T: Real, const F: usize, const LANES: usize, const STORE: bool, const SUM: bool,
+                T: Real, P: Partial<T, LANES>, const F: usize, const LANES: usize, const STORE: bool, const SUM: bool,
             >(x: *const T, y: *mut T, n: usize, scale: T, shift: T) -> f64 {
                 // SAFETY: the same contract.
-                unsafe { run::<T, F, LANES, STORE, SUM>(x, y, n, scale, shift) }
+                unsafe { run::<T, P, F, LANES, STORE, SUM>(x, y, n, scale, shift) }
             }
 
             $(#[$attribute])*
-            unsafe extern "C" fn columns<T: Real, const F: usize, const LANES: usize, const STORE: bool>(
+            unsafe extern "C" fn columns<
+                T: Real, P: Partial<T, LANES>, const F: usize, const LANES: usize, const STORE: bool,
+            >(
                 x: *const T, less: *const T, y: *mut T, sums: *mut f64, n: usize,
             ) {
                 // SAFETY: the same contract.
-                unsafe { run_columns::<T, F, LANES, STORE>(x, less, y, sums, n) }
+                unsafe { run_columns::<T, P, F, LANES, STORE>(x, less, y, sums, n) }
             }
 
             $(#[$attribute])*
@@ -165,24 +168,24 @@ macro_rules! instance {
                 T::value(Function::ALL[F], x)
             }
 
-            const fn forms<T: Real, const F: usize, const LANES: usize>() -> Entry<T> {
+            const fn forms<T: Real, P: Partial<T, LANES>, const F: usize, const LANES: usize>() -> Entry<T> {
                 Entry {
-                    map: tile::<T, F, LANES, true, false>,
-                    map_sum: tile::<T, F, LANES, true, true>,
-                    sum: tile::<T, F, LANES, false, true>,
-                    map_columns: columns::<T, F, LANES, true>,
-                    columns: columns::<T, F, LANES, false>,
+                    map: tile::<T, P, F, LANES, true, false>,
+                    map_sum: tile::<T, P, F, LANES, true, true>,
+                    sum: tile::<T, P, F, LANES, false, true>,
+                    map_columns: columns::<T, P, F, LANES, true>,
+                    columns: columns::<T, P, F, LANES, false>,
                     one: one::<T, F>,
                 }
             }
 
-            pub fn entry<T: Real, const LANES: usize>(f: Function) -> &'static Entry<T> {
+            pub fn entry<T: Real, P: Partial<T, LANES>, const LANES: usize>(f: Function) -> &'static Entry<T> {
                 match f {
-                    Function::Exp => const { &forms::<T, { Function::Exp as usize }, LANES>() },
-                    Function::Log => const { &forms::<T, { Function::Log as usize }, LANES>() },
-                    Function::Log1p => const { &forms::<T, { Function::Log1p as usize }, LANES>() },
-                    Function::Expm1 => const { &forms::<T, { Function::Expm1 as usize }, LANES>() },
-                    Function::Tanh => const { &forms::<T, { Function::Tanh as usize }, LANES>() },
+                    Function::Exp => const { &forms::<T, P, { Function::Exp as usize }, LANES>() },
+                    Function::Log => const { &forms::<T, P, { Function::Log as usize }, LANES>() },
+                    Function::Log1p => const { &forms::<T, P, { Function::Log1p as usize }, LANES>() },
+                    Function::Expm1 => const { &forms::<T, P, { Function::Expm1 as usize }, LANES>() },
+                    Function::Tanh => const { &forms::<T, P, { Function::Tanh as usize }, LANES>() },
                 }
             }
         }
@@ -208,34 +211,35 @@ instance!(
 /// Elements after which the partial sums move to `f64`, so that their error does not grow with `n`.
 const FLUSH: usize = 1024;
 
-/// The block loop. `F` indexes [`Function::ALL`]: a constant, so the choice folds away.
+/// The block loop. `F` indexes [`Function::ALL`]: a constant, so the choice folds away. `P` has the
+/// partial sums as the level holds them.
 ///
 /// # Safety
 /// As [`Tile`].
 #[inline(always)]
-unsafe fn run<T: Real, const F: usize, const LANES: usize, const STORE: bool, const SUM: bool>(
+unsafe fn run<T: Real, P: Partial<T, LANES>, const F: usize, const LANES: usize, const STORE: bool, const SUM: bool>(
     x: *const T,
     y: *mut T,
     n: usize,
     scale: T,
     shift: T,
 ) -> f64 {
-    let mut lanes = [T::default(); LANES];
+    let mut lanes = P::none();
     let mut total = 0.0;
     for block in 0..n / LANES {
         let start = block * LANES;
         // SAFETY: start + LANES ≤ n, and an array is aligned as its element.
         let argument = unsafe { x.add(start).cast::<[T; LANES]>().read() };
-        let value = apply::<T, F, LANES>(argument, scale, shift);
+        let value = apply::<T, P, F, LANES>(argument, scale, shift);
         if STORE {
             // SAFETY: as above; the block of `x` was read before.
             unsafe { y.add(start).cast::<[T; LANES]>().write(value) };
         }
         if SUM {
-            accumulate(&mut lanes, value);
+            lanes.add(value);
             if (start + LANES).is_multiple_of(FLUSH) {
-                total += fold(lanes);
-                lanes = [T::default(); LANES];
+                total += lanes.total();
+                lanes = P::none();
             }
         }
     }
@@ -250,7 +254,7 @@ unsafe fn run<T: Real, const F: usize, const LANES: usize, const STORE: bool, co
                 *argument = unsafe { x.add(start + lane).read() };
             }
         }
-        let mut value = apply::<T, F, LANES>(argument, scale, shift);
+        let mut value = apply::<T, P, F, LANES>(argument, scale, shift);
         if STORE {
             // SAFETY: as above. (Masked stores are slow in AVX2.)
             unsafe { y.add(start).copy_from_nonoverlapping(value.as_ptr(), rest) };
@@ -263,10 +267,10 @@ unsafe fn run<T: Real, const F: usize, const LANES: usize, const STORE: bool, co
             }
         }
         if SUM {
-            accumulate(&mut lanes, value);
+            lanes.add(value);
         }
     }
-    if SUM { total + fold(lanes) } else { 0.0 }
+    if SUM { total + lanes.total() } else { 0.0 }
 }
 
 /// The block loop of the forms with a sum for each element. The last block goes through padded copies.
@@ -274,7 +278,7 @@ unsafe fn run<T: Real, const F: usize, const LANES: usize, const STORE: bool, co
 /// # Safety
 /// As [`Columns`].
 #[inline(always)]
-unsafe fn run_columns<T: Real, const F: usize, const LANES: usize, const STORE: bool>(
+unsafe fn run_columns<T: Real, P: Partial<T, LANES>, const F: usize, const LANES: usize, const STORE: bool>(
     x: *const T,
     less: *const T,
     y: *mut T,
@@ -287,7 +291,7 @@ unsafe fn run_columns<T: Real, const F: usize, const LANES: usize, const STORE: 
         unsafe {
             let (a, b) = (x.add(start).cast::<[T; LANES]>().read(), less.add(start).cast::<[T; LANES]>().read());
             let mut total = sums.add(start).cast::<[f64; LANES]>().read();
-            let value = differ::<T, F, LANES>(a, b);
+            let value = differ::<T, P, F, LANES>(a, b);
             add_each(&mut total, value);
             if STORE {
                 y.add(start).cast::<[T; LANES]>().write(value);
@@ -304,7 +308,7 @@ unsafe fn run_columns<T: Real, const F: usize, const LANES: usize, const STORE: 
             a.as_mut_ptr().copy_from_nonoverlapping(x.add(start), rest);
             b.as_mut_ptr().copy_from_nonoverlapping(less.add(start), rest);
             total.as_mut_ptr().copy_from_nonoverlapping(sums.add(start), rest);
-            let value = differ::<T, F, LANES>(a, b);
+            let value = differ::<T, P, F, LANES>(a, b);
             add_each(&mut total, value);
             if STORE {
                 y.add(start).copy_from_nonoverlapping(value.as_ptr(), rest);
@@ -315,12 +319,14 @@ unsafe fn run_columns<T: Real, const F: usize, const LANES: usize, const STORE: 
 }
 
 #[inline(always)]
-fn differ<T: Real, const F: usize, const LANES: usize>(a: [T; LANES], b: [T; LANES]) -> [T; LANES] {
-    let mut y = [T::default(); LANES];
+fn differ<T: Real, P: Partial<T, LANES>, const F: usize, const LANES: usize>(
+    mut a: [T; LANES],
+    b: [T; LANES],
+) -> [T; LANES] {
     for lane in 0..LANES {
-        y[lane] = T::value(Function::ALL[F], a[lane].minus(b[lane]));
+        a[lane] = a[lane].minus(b[lane]);
     }
-    y
+    P::values::<F>(a)
 }
 
 /// Apart from what computes the values, whose registers hold twice as many lanes in f32.
@@ -332,35 +338,13 @@ fn add_each<T: Real, const LANES: usize>(sums: &mut [f64; LANES], value: [T; LAN
 }
 
 #[inline(always)]
-fn apply<T: Real, const F: usize, const LANES: usize>(x: [T; LANES], scale: T, shift: T) -> [T; LANES] {
-    let mut y = [T::default(); LANES];
+fn apply<T: Real, P: Partial<T, LANES>, const F: usize, const LANES: usize>(
+    mut x: [T; LANES],
+    scale: T,
+    shift: T,
+) -> [T; LANES] {
     for lane in 0..LANES {
-        y[lane] = T::value(Function::ALL[F], x[lane].affine(scale, shift));
+        x[lane] = x[lane].affine(scale, shift);
     }
-    y
-}
-
-#[inline(always)]
-fn accumulate<T: Real, const LANES: usize>(lanes: &mut [T; LANES], value: [T; LANES]) {
-    for lane in 0..LANES {
-        lanes[lane] = lanes[lane].plus(value[lane]);
-    }
-}
-
-/// The sum of the partial sums in `f64`, halving the lanes: a fixed order that vectorises. `LANES` is a power of two.
-#[inline(always)]
-fn fold<T: Real, const LANES: usize>(lanes: [T; LANES]) -> f64 {
-    // Not `map`: it would be a function of its own, without the level's instructions.
-    let mut sums = [0.0; LANES];
-    for lane in 0..LANES {
-        sums[lane] = lanes[lane].wide();
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
-    sums[0]
+    P::values::<F>(x)
 }

@@ -167,9 +167,9 @@ impl Assembler<'_> {
     }
 
     fn arguments(&mut self) -> Done {
-        for stream in 0..self.program.streams.len() {
+        for (stream, &address) in ADDRESSES[..self.program.streams.len()].iter().enumerate() {
             let from = MemoryOperand::with_base_displ(ARGUMENTS, 8 * stream as i64);
-            self.push(Instruction::with2(Code::Mov_r64_rm64, ADDRESSES[stream], from)?);
+            self.push(Instruction::with2(Code::Mov_r64_rm64, address, from)?);
         }
         for scalar in 0..self.program.scalars.len() {
             self.broadcast(self.registers.scalars[scalar], self.arguments.scalars + 8 * scalar)?;
