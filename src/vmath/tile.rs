@@ -343,8 +343,8 @@ fn apply<T: Real, P: Partial<T, LANES>, const F: usize, const LANES: usize>(
     scale: T,
     shift: T,
 ) -> [T; LANES] {
-    for lane in 0..LANES {
-        x[lane] = x[lane].affine(scale, shift);
+    for x in &mut x {
+        *x = x.affine(scale, shift);
     }
     P::values::<F>(x)
 }
