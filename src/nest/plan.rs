@@ -38,7 +38,7 @@ pub struct Blocks {
 const SHORT: usize = 64;
 
 /// More flops for each row than this are worth lanes.
-const ROW_WORK: u32 = 32;
+const ROW_WORK: u32 = 8;
 
 /// Fewer rows than this are not worth turning.
 const ROWS: usize = 16;
