@@ -5,6 +5,8 @@
 //! what is left of the tile, and what has no vector operation here, stays with Cranelift. Lane by lane a fold has the same
 //! order in both, so results have the same bits whichever runs.
 
+#[cfg(all(target_arch = "x86_64", unix))]
+mod access;
 mod call;
 #[cfg(all(target_arch = "x86_64", unix))]
 mod codes;

@@ -17,7 +17,7 @@ use iced_x86::{
 };
 
 /// Registers of addresses: those that a function may spoil, then those that it must save.
-const ADDRESSES: [Register; 11] = [
+pub(super) const ADDRESSES: [Register; 11] = [
     Register::RAX,
     Register::RCX,
     Register::R8,
@@ -34,7 +34,7 @@ const FREE: usize = 5;
 
 const ARGUMENTS: Register = Register::RDI;
 const LIMIT: Register = Register::RSI;
-const OFFSET: Register = Register::RDX;
+pub(super) const OFFSET: Register = Register::RDX;
 /// Where the tile ends.
 const END: Register = Register::R11;
 
@@ -58,10 +58,10 @@ pub(super) fn encode(program: &Program, width: Width) -> Result<Option<Vec<u8>>>
     Ok(Some(BlockEncoder::encode(64, block, BlockEncoderOptions::NONE).map_err(fail)?.code_buffer))
 }
 
-struct Assembler<'a> {
-    program: &'a Program,
-    width: Width,
-    registers: Registers,
+pub(super) struct Assembler<'a> {
+    pub program: &'a Program,
+    pub width: Width,
+    pub registers: Registers,
     arguments: Arguments,
     parts: usize,
     /// Whether far stores go past the caches.
@@ -69,7 +69,7 @@ struct Assembler<'a> {
     code: Vec<Instruction>,
 }
 
-type Done<T = ()> = std::result::Result<T, IcedError>;
+pub(super) type Done<T = ()> = std::result::Result<T, IcedError>;
 
 impl Assembler<'_> {
     /// Whether there are instructions for all of it.
@@ -138,6 +138,13 @@ impl Assembler<'_> {
                 self.three(add, index, index, step)?;
             }
         }
+        for (stream, &address) in self.program.streams.iter().zip(&ADDRESSES) {
+            if stream.stride != 1 {
+                let step =
+                    (stream.stride * self.program.elements() as isize * self.program.real.size() as isize) as i32;
+                self.push(Instruction::with2(Code::Add_rm64_imm32, address, step)?);
+            }
+        }
         self.push(Instruction::with2(Code::Add_rm64_imm8, OFFSET, STRIDE as i32)?);
         self.push(Instruction::with2(Code::Cmp_r64_rm64, OFFSET, END)?);
         self.push(Instruction::with_branch(Code::Jl_rel32_64, start as u64 + 1)?);
@@ -160,7 +167,7 @@ impl Assembler<'_> {
     }
 
     /// Instructions are labels of jumps by their place, from 1.
-    fn push(&mut self, mut instruction: Instruction) -> usize {
+    pub(super) fn push(&mut self, mut instruction: Instruction) -> usize {
         instruction.set_ip(self.code.len() as u64 + 1);
         self.code.push(instruction);
         self.code.len() - 1
@@ -269,7 +276,7 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    fn vector(&self, number: u32) -> Register {
+    pub(super) fn vector(&self, number: u32) -> Register {
         if self.width == Width::Zmm { Register::ZMM0 + number } else { Register::YMM0 + number }
     }
 
@@ -281,41 +288,17 @@ impl Assembler<'_> {
         }
     }
 
-    /// A stream's elements of a part, so many bytes behind.
-    fn memory(&self, stream: usize, part: usize, behind: usize) -> MemoryOperand {
-        let scale = if self.program.streams[stream].doubled { 2 } else { 1 };
-        let place = (scale * part * self.width.bytes() + behind) as i64;
-        let size = u32::from(place != 0);
-        MemoryOperand::with_base_index_scale_displ_size(ADDRESSES[stream], OFFSET, scale as u32, place, size)
-    }
-
-    fn load(&mut self, to: u32, from: MemoryOperand) -> Done {
+    pub(super) fn load(&mut self, to: u32, from: MemoryOperand) -> Done {
         let code =
             if self.width == Width::Zmm { Code::EVEX_Vmovups_zmm_k1z_zmmm512 } else { Code::VEX_Vmovups_ymm_ymmm256 };
         self.push(Instruction::with2(code, self.vector(to), from)?);
         Ok(())
     }
 
-    fn store(&mut self, to: MemoryOperand, from: u32) -> Done {
+    pub(super) fn store(&mut self, to: MemoryOperand, from: u32) -> Done {
         let code =
             if self.width == Width::Zmm { Code::EVEX_Vmovups_zmmm512_k1z_zmm } else { Code::VEX_Vmovups_ymmm256_ymm };
         self.push(Instruction::with2(code, to, self.vector(from))?);
-        Ok(())
-    }
-
-    /// Stores past the caches, 16 bytes at a time: memory that nobody reads soon is not read before it is written.
-    fn store_past(&mut self, stream: usize, from: u32, part: usize) -> Done {
-        let (narrow, from) = (Register::XMM0 + self.registers.spare, self.vector(from));
-        for quarter in 0..self.width.bytes() / 16 {
-            let code = if self.width == Width::Zmm {
-                Code::EVEX_Vextractf32x4_xmmm128_k1z_zmm_imm8
-            } else {
-                Code::VEX_Vextractf128_xmmm128_ymm_imm8
-            };
-            self.push(Instruction::with3(code, narrow, from, quarter as u32)?);
-            let to = self.memory(stream, part, 16 * quarter);
-            self.push(Instruction::with2(Code::VEX_Vmovntps_m128_xmm, to, narrow)?);
-        }
         Ok(())
     }
 
@@ -339,13 +322,13 @@ impl Assembler<'_> {
                     let ahead = self.memory(stream, 0, AHEAD);
                     self.push(Instruction::with1(Code::Prefetcht0_m8, ahead)?);
                 }
-                self.load(to, self.memory(stream, part, 0))?;
+                self.load_stream(to, stream, part)?;
             }
             Action::LoadSums(stream) => self.load_sums(to, stream, part)?,
             Action::Store { stream, from } if self.past && self.program.streams[stream].far => {
                 self.store_past(stream, self.register(from, part), part)?;
             }
-            Action::Store { stream, from } => self.store(self.memory(stream, part, 0), self.register(from, part))?,
+            Action::Store { stream, from } => self.store_stream(stream, self.register(from, part), part)?,
             Action::AddSums { stream, from } => self.add_sums(stream, self.register(from, part), part)?,
             Action::Binary(binary, a, b) => {
                 let (a, b) = (self.register(a, part), self.register(b, part));
@@ -432,48 +415,6 @@ impl Assembler<'_> {
         let mut chosen = Instruction::with2(code, to, second)?;
         chosen.set_op_mask(Register::K1);
         self.push(chosen);
-        Ok(())
-    }
-
-    /// Two vectors of f64 as one of f32.
-    fn load_sums(&mut self, to: u32, stream: usize, part: usize) -> Done {
-        let (low, high) = (self.memory(stream, part, 0), self.memory(stream, part, self.width.bytes()));
-        let spare = self.registers.spare;
-        if self.width == Width::Zmm {
-            let (half, spare) = (Register::YMM0 + to, Register::YMM0 + spare);
-            self.push(Instruction::with2(Code::EVEX_Vcvtpd2ps_ymm_k1z_zmmm512b64_er, half, low)?);
-            self.push(Instruction::with2(Code::EVEX_Vcvtpd2ps_ymm_k1z_zmmm512b64_er, spare, high)?);
-            let to = self.vector(to);
-            self.push(Instruction::with4(Code::EVEX_Vinsertf64x4_zmm_k1z_zmm_ymmm256_imm8, to, to, spare, 1u32)?);
-        } else {
-            let (half, spare) = (Register::XMM0 + to, Register::XMM0 + spare);
-            self.push(Instruction::with2(Code::VEX_Vcvtpd2ps_xmm_ymmm256, half, low)?);
-            self.push(Instruction::with2(Code::VEX_Vcvtpd2ps_xmm_ymmm256, spare, high)?);
-            let to = self.vector(to);
-            self.push(Instruction::with4(Code::VEX_Vinsertf128_ymm_ymm_xmmm128_imm8, to, to, spare, 1u32)?);
-        }
-        Ok(())
-    }
-
-    /// A vector of f32 added to two of f64.
-    fn add_sums(&mut self, stream: usize, from: u32, part: usize) -> Done {
-        let spare = self.registers.spare;
-        for half in 0..2u32 {
-            let memory = self.memory(stream, part, half as usize * self.width.bytes());
-            let to = self.vector(spare);
-            if self.width == Width::Zmm {
-                let (source, narrow) = (self.vector(from), Register::YMM0 + spare);
-                self.push(Instruction::with3(Code::EVEX_Vextractf64x4_ymmm256_k1z_zmm_imm8, narrow, source, half)?);
-                self.push(Instruction::with2(Code::EVEX_Vcvtps2pd_zmm_k1z_ymmm256b32_sae, to, narrow)?);
-                self.push(Instruction::with3(Code::EVEX_Vaddpd_zmm_k1z_zmm_zmmm512b64_er, to, to, memory)?);
-            } else {
-                let (source, narrow) = (self.vector(from), Register::XMM0 + spare);
-                self.push(Instruction::with3(Code::VEX_Vextractf128_xmmm128_ymm_imm8, narrow, source, half)?);
-                self.push(Instruction::with2(Code::VEX_Vcvtps2pd_ymm_xmmm128, to, narrow)?);
-                self.push(Instruction::with3(Code::VEX_Vaddpd_ymm_ymm_ymmm256, to, to, memory)?);
-            }
-            self.store(memory, spare)?;
-        }
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! A `lanes` step as a straight line of operations on vectors, over streams of neighbouring elements.
+//! A `lanes` step as a straight line of operations on vectors, over streams of elements.
 
 use super::super::Binding;
 use super::super::memory::lane_stride;
@@ -14,10 +14,12 @@ pub enum Source {
     Output(usize),
 }
 
-/// Neighbouring elements in memory: read, written, or both.
+/// Elements in memory, one for each lane: read, written, or both.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Stream {
     pub source: Source,
+    /// Elements from one lane to the next.
+    pub stride: isize,
     /// Whether its elements are f64 in a program of f32.
     pub doubled: bool,
     /// Whether caches will not hold it: reads are asked for ahead, and what is written goes past them.
@@ -122,6 +124,9 @@ pub const STRIDE: usize = 64;
 const READ_FAR: usize = 1 << 20;
 const WRITE_FAR: usize = 1 << 25;
 
+/// Elements from lane to lane, at most: those of an iteration are within what an instruction may add to an address.
+const REACH: usize = 1 << 20;
+
 /// Fewer iterations than this are not worth a call.
 const WORTH: usize = 4;
 
@@ -202,11 +207,9 @@ impl Builder<'_> {
             }
             Step::Store { output } => {
                 let found = &self.nest.graph.outputs[output];
-                let along = found.axes.iter().position(|&a| a == self.axis)?;
-                if self.binding.layout.outputs[output][along] != 1 || self.binding.output(output) != self.program.real {
-                    return None;
-                }
-                let (from, stream) = (self.operand(found.value)?, self.stream(Source::Output(output), false));
+                let stride = self.output_stride(output)?;
+                let from = self.operand(found.value)?;
+                let stream = self.stream(Source::Output(output), stride, false)?;
                 self.put(Action::Store { stream, from });
             }
             Step::Fold { fold, slot } => self.fold(fold, slot)?,
@@ -347,13 +350,24 @@ impl Builder<'_> {
         self.made.insert(id, made);
     }
 
-    fn stream(&mut self, source: Source, doubled: bool) -> usize {
+    /// `None` where an iteration would reach too far.
+    fn stream(&mut self, source: Source, stride: isize, doubled: bool) -> Option<usize> {
+        if stride.unsigned_abs() > REACH {
+            return None;
+        }
         let known = self.program.streams.iter().position(|s| s.source == source);
-        known.unwrap_or_else(|| {
-            let far = self.is_far(source);
-            self.program.streams.push(Stream { source, doubled, far });
+        Some(known.unwrap_or_else(|| {
+            let far = stride == 1 && self.is_far(source);
+            self.program.streams.push(Stream { source, stride, doubled, far });
             self.program.streams.len() - 1
-        })
+        }))
+    }
+
+    /// The elements of an output from one lane to the next, where they are stored as they are computed.
+    fn output_stride(&self, output: usize) -> Option<isize> {
+        let along = self.nest.graph.outputs[output].axes.iter().position(|&a| a == self.axis)?;
+        let same = self.binding.output(output) == self.program.real;
+        same.then(|| self.binding.layout.outputs[output][along])
     }
 
     /// Reads of problems that the caches of one core do not hold; outputs of those that none does, where nothing has the
@@ -371,34 +385,30 @@ impl Builder<'_> {
         }
     }
 
-    /// A read whose lanes are neighbours, of the width that they are computed in, at places that no data decides.
+    /// A read of what is as wide as it is computed, at places that no data decides.
     fn read(&mut self, read: Id) -> Option<usize> {
         let (input, indices) = self.nest.graph.as_read(read)?;
         let plain = |&index: &Id| matches!(self.nest.graph.op(index), Op::Axis(_) | Op::Int(_));
         let int = if self.program.real == Dtype::F32 { Dtype::I32 } else { Dtype::I64 };
         let wanted = if self.nest.graph.input(input).kind == Kind::Float { self.program.real } else { int };
         let fits = self.binding.inputs[input.index()] == wanted && indices.iter().all(plain);
-        let stride = lane_stride(self.nest, self.binding, self.axis, input, indices);
-        (fits && stride == Some(1)).then(|| self.stream(Source::Read(read), false))
+        let stride = lane_stride(self.nest, self.binding, self.axis, input, indices)?;
+        if fits { self.stream(Source::Read(read), stride, false) } else { None }
     }
 
     fn is_doubled(&self, slot: SlotId) -> bool {
         self.nest.slots[slot].place == Place::Sums && self.program.real == Dtype::F32
     }
 
-    /// A slot whose elements along the lanes are neighbours.
+    /// A slot with an element for each lane.
     fn slot(&mut self, slot: SlotId) -> Option<usize> {
         let found = &self.nest.slots[slot];
         let along = found.axes.iter().position(|&a| a == self.axis)?;
-        let neighbours = match found.place {
-            Place::Output(output) => {
-                let axes = &self.nest.graph.outputs[output].axes;
-                let place = axes.iter().position(|&a| a == self.axis)?;
-                self.binding.layout.outputs[output][place] == 1 && self.binding.output(output) == self.program.real
-            }
-            Place::Tile | Place::Row | Place::Sums => along + 1 == found.axes.len(),
+        let stride = match found.place {
+            Place::Output(output) => self.output_stride(output)?,
+            Place::Tile | Place::Row | Place::Sums if along + 1 == found.axes.len() => 1,
+            Place::Tile | Place::Row | Place::Sums => return None,
         };
-        let doubled = self.is_doubled(slot);
-        neighbours.then(|| self.stream(Source::Slot(slot), doubled))
+        self.stream(Source::Slot(slot), stride, self.is_doubled(slot))
     }
 }

@@ -76,6 +76,15 @@ fn verify(program: &Program, width: Width) {
             continue;
         }
         let stream = streams.iter().position(|&register| register == base).expect("the address of a stream");
+        let stride = program.streams[stream].stride as i64;
+        if stride != 1 {
+            assert_eq!(instruction.memory_index(), Register::None);
+            let size = program.real.size() as i64;
+            let place = place as i64;
+            assert!(bytes as i64 == size && place % (stride * size) == 0);
+            assert!((0..program.elements() as i64).contains(&(place / (stride * size))), "beside the lanes");
+            continue;
+        }
         let scale = if program.streams[stream].doubled { 2 } else { 1 };
         assert_eq!((instruction.memory_index(), instruction.memory_index_scale()), (Register::RDX, scale));
         assert!(place + bytes <= u64::from(scale) * STRIDE as u64, "behind the iteration");
@@ -105,6 +114,8 @@ fn code_touches_its_elements_only() {
             all.extend(programs(&TripletLoss::new(), &three, &["pred", "positive", "negative"]));
             let cosine = [x("input1"), x("input2"), per_row("label")];
             all.extend(programs(&CosineEmbeddingLoss::new(), &cosine, &["input1", "input2"]));
+            let short = |name: &str| Spec::new(name, real, &[rows.max(300), 3]);
+            all.extend(programs(&L2Loss::new(), &[short("pred"), short("label")], &["pred", "label"]));
             let rows_across = [Spec::new("pred", real, &[7, rows, 300]), Spec::new("label", Dtype::I32, &[7, 300])];
             all.extend(programs(&SoftmaxCELoss::new().axis(1), &rows_across, &["pred"]));
             for (_, program) in &all {

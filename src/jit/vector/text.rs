@@ -47,7 +47,11 @@ impl Program {
             Source::Slot(slot) => format!("slot {slot}"),
             Source::Output(output) => nest.graph.outputs[output].name.clone(),
         };
-        if found.far { format!("{name}, far") } else { name }
+        match found.stride {
+            1 if found.far => format!("{name}, far"),
+            1 => name,
+            stride => format!("{name}, every {stride}"),
+        }
     }
 
     fn action(&self, nest: &Nest, place: usize, action: &Action) -> String {

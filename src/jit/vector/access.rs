@@ -1,0 +1,170 @@
+//! Elements of streams to vectors and back: neighbours as a whole, others lane by lane; sums in f64; and past the caches.
+
+use super::codes::Width;
+use super::encode::{ADDRESSES, Assembler, Done, OFFSET};
+use crate::ir::Dtype;
+use iced_x86::{Code, Instruction, MemoryOperand, Register};
+
+impl Assembler<'_> {
+    /// A stream's elements of a part, so many bytes behind.
+    pub(super) fn memory(&self, stream: usize, part: usize, behind: usize) -> MemoryOperand {
+        let scale = if self.program.streams[stream].doubled { 2 } else { 1 };
+        let place = (scale * part * self.width.bytes() + behind) as i64;
+        let size = u32::from(place != 0);
+        MemoryOperand::with_base_index_scale_displ_size(ADDRESSES[stream], OFFSET, scale as u32, place, size)
+    }
+
+    /// A lane of a stream that is no neighbour of the one before. Its address moves on with every iteration.
+    fn lane(&self, stream: usize, lane: usize) -> MemoryOperand {
+        let place = self.program.streams[stream].stride as i64 * (lane * self.program.real.size()) as i64;
+        MemoryOperand::with_base_displ(ADDRESSES[stream], place)
+    }
+
+    pub(super) fn load_stream(&mut self, to: u32, stream: usize, part: usize) -> Done {
+        if self.program.streams[stream].stride == 1 {
+            return self.load(to, self.memory(stream, part, 0));
+        }
+        let single = self.program.real == Dtype::F32;
+        let per_quarter = 16 / self.program.real.size();
+        let quarters = self.width.bytes() / 16;
+        for quarter in 0..quarters {
+            let first = (part * quarters + quarter) * per_quarter;
+            let narrow = Register::XMM0 + if quarter == 0 { to } else { self.registers.spare };
+            let low = if single { Code::EVEX_Vmovss_xmm_k1z_m32 } else { Code::EVEX_Vmovsd_xmm_k1z_m64 };
+            let low = if self.width == Width::Zmm {
+                low
+            } else if single {
+                Code::VEX_Vmovss_xmm_m32
+            } else {
+                Code::VEX_Vmovsd_xmm_m64
+            };
+            self.push(Instruction::with2(low, narrow, self.lane(stream, first))?);
+            for lane in 1..per_quarter {
+                let from = self.lane(stream, first + lane);
+                let next = match (self.width, single) {
+                    (Width::Zmm, true) => Instruction::with4(
+                        Code::EVEX_Vinsertps_xmm_xmm_xmmm32_imm8,
+                        narrow,
+                        narrow,
+                        from,
+                        (lane as u32) << 4,
+                    ),
+                    (Width::Ymm, true) => Instruction::with4(
+                        Code::VEX_Vinsertps_xmm_xmm_xmmm32_imm8,
+                        narrow,
+                        narrow,
+                        from,
+                        (lane as u32) << 4,
+                    ),
+                    (Width::Zmm, false) => Instruction::with3(Code::EVEX_Vmovhpd_xmm_xmm_m64, narrow, narrow, from),
+                    (Width::Ymm, false) => Instruction::with3(Code::VEX_Vmovhpd_xmm_xmm_m64, narrow, narrow, from),
+                };
+                self.push(next?);
+            }
+            if quarter > 0 {
+                let code = match self.width {
+                    Width::Zmm => Code::EVEX_Vinsertf32x4_zmm_k1z_zmm_xmmm128_imm8,
+                    Width::Ymm => Code::VEX_Vinsertf128_ymm_ymm_xmmm128_imm8,
+                };
+                let to = self.vector(to);
+                self.push(Instruction::with4(code, to, to, narrow, quarter as u32)?);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn store_stream(&mut self, stream: usize, from: u32, part: usize) -> Done {
+        if self.program.streams[stream].stride == 1 {
+            return self.store(self.memory(stream, part, 0), from);
+        }
+        let single = self.program.real == Dtype::F32;
+        let per_quarter = 16 / self.program.real.size();
+        let quarters = self.width.bytes() / 16;
+        let (narrow, wide) = (Register::XMM0 + self.registers.spare, self.vector(from));
+        for quarter in 0..quarters {
+            self.quarter(narrow, wide, quarter)?;
+            for lane in 0..per_quarter {
+                let to = self.lane(stream, (part * quarters + quarter) * per_quarter + lane);
+                let next = match (self.width, single, lane) {
+                    (Width::Zmm, true, 0) => Instruction::with2(Code::EVEX_Vmovss_m32_k1_xmm, to, narrow),
+                    (Width::Ymm, true, 0) => Instruction::with2(Code::VEX_Vmovss_m32_xmm, to, narrow),
+                    (Width::Zmm, true, _) => {
+                        Instruction::with3(Code::EVEX_Vextractps_rm32_xmm_imm8, to, narrow, lane as u32)
+                    }
+                    (Width::Ymm, true, _) => {
+                        Instruction::with3(Code::VEX_Vextractps_rm32_xmm_imm8, to, narrow, lane as u32)
+                    }
+                    (Width::Zmm, false, 0) => Instruction::with2(Code::EVEX_Vmovlpd_m64_xmm, to, narrow),
+                    (Width::Ymm, false, 0) => Instruction::with2(Code::VEX_Vmovlpd_m64_xmm, to, narrow),
+                    (Width::Zmm, false, _) => Instruction::with2(Code::EVEX_Vmovhpd_m64_xmm, to, narrow),
+                    (Width::Ymm, false, _) => Instruction::with2(Code::VEX_Vmovhpd_m64_xmm, to, narrow),
+                };
+                self.push(next?);
+            }
+        }
+        Ok(())
+    }
+
+    /// 16 bytes of a vector.
+    fn quarter(&mut self, to: Register, from: Register, quarter: usize) -> Done {
+        let code = match self.width {
+            Width::Zmm => Code::EVEX_Vextractf32x4_xmmm128_k1z_zmm_imm8,
+            Width::Ymm => Code::VEX_Vextractf128_xmmm128_ymm_imm8,
+        };
+        self.push(Instruction::with3(code, to, from, quarter as u32)?);
+        Ok(())
+    }
+
+    /// Stores past the caches, 16 bytes at a time: memory that nobody reads soon is not read before it is written.
+    pub(super) fn store_past(&mut self, stream: usize, from: u32, part: usize) -> Done {
+        let (narrow, from) = (Register::XMM0 + self.registers.spare, self.vector(from));
+        for quarter in 0..self.width.bytes() / 16 {
+            self.quarter(narrow, from, quarter)?;
+            let to = self.memory(stream, part, 16 * quarter);
+            self.push(Instruction::with2(Code::VEX_Vmovntps_m128_xmm, to, narrow)?);
+        }
+        Ok(())
+    }
+
+    /// Two vectors of f64 as one of f32.
+    pub(super) fn load_sums(&mut self, to: u32, stream: usize, part: usize) -> Done {
+        let (low, high) = (self.memory(stream, part, 0), self.memory(stream, part, self.width.bytes()));
+        let spare = self.registers.spare;
+        if self.width == Width::Zmm {
+            let (half, spare) = (Register::YMM0 + to, Register::YMM0 + spare);
+            self.push(Instruction::with2(Code::EVEX_Vcvtpd2ps_ymm_k1z_zmmm512b64_er, half, low)?);
+            self.push(Instruction::with2(Code::EVEX_Vcvtpd2ps_ymm_k1z_zmmm512b64_er, spare, high)?);
+            let to = self.vector(to);
+            self.push(Instruction::with4(Code::EVEX_Vinsertf64x4_zmm_k1z_zmm_ymmm256_imm8, to, to, spare, 1u32)?);
+        } else {
+            let (half, spare) = (Register::XMM0 + to, Register::XMM0 + spare);
+            self.push(Instruction::with2(Code::VEX_Vcvtpd2ps_xmm_ymmm256, half, low)?);
+            self.push(Instruction::with2(Code::VEX_Vcvtpd2ps_xmm_ymmm256, spare, high)?);
+            let to = self.vector(to);
+            self.push(Instruction::with4(Code::VEX_Vinsertf128_ymm_ymm_xmmm128_imm8, to, to, spare, 1u32)?);
+        }
+        Ok(())
+    }
+
+    /// A vector of f32 added to two of f64.
+    pub(super) fn add_sums(&mut self, stream: usize, from: u32, part: usize) -> Done {
+        let spare = self.registers.spare;
+        for half in 0..2u32 {
+            let memory = self.memory(stream, part, half as usize * self.width.bytes());
+            let to = self.vector(spare);
+            if self.width == Width::Zmm {
+                let (source, narrow) = (self.vector(from), Register::YMM0 + spare);
+                self.push(Instruction::with3(Code::EVEX_Vextractf64x4_ymmm256_k1z_zmm_imm8, narrow, source, half)?);
+                self.push(Instruction::with2(Code::EVEX_Vcvtps2pd_zmm_k1z_ymmm256b32_sae, to, narrow)?);
+                self.push(Instruction::with3(Code::EVEX_Vaddpd_zmm_k1z_zmm_zmmm512b64_er, to, to, memory)?);
+            } else {
+                let (source, narrow) = (self.vector(from), Register::XMM0 + spare);
+                self.push(Instruction::with3(Code::VEX_Vextractf128_xmmm128_ymm_imm8, narrow, source, half)?);
+                self.push(Instruction::with2(Code::VEX_Vcvtps2pd_ymm_xmmm128, to, narrow)?);
+                self.push(Instruction::with3(Code::VEX_Vaddpd_ymm_ymm_ymmm256, to, to, memory)?);
+            }
+            self.store(memory, spare)?;
+        }
+        Ok(())
+    }
+}
