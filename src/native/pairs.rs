@@ -10,7 +10,9 @@ mod lanes;
 mod levels;
 mod spread;
 
+use super::team::{Team, lent};
 use crate::ir::Dtype;
+use std::ops::Range;
 
 /// What two elements x and y of a pair of rows give.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,19 +53,73 @@ pub struct Matrix {
     pub strides: [isize; 2],
 }
 
+impl Rows {
+    /// Some of the rows.
+    fn part(self, range: &Range<usize>, real: Dtype) -> Self {
+        let bytes = self.stride * (range.start * real.size()) as isize;
+        Self { start: self.start.wrapping_offset(bytes), count: range.len(), ..self }
+    }
+}
+
+impl Matrix {
+    /// The numbers from so many rows and columns on.
+    fn from(self, [i, j]: [usize; 2], real: Dtype) -> Self {
+        let elements = self.strides[0] * i as isize + self.strides[1] * j as isize;
+        Self { start: self.start.wrapping_offset(elements * real.size() as isize), ..self }
+    }
+}
+
+/// Fewer terms than this, for each thread, are not worth waking it.
+const GRAIN: usize = 3 << 20;
+
+/// Addresses that several threads may have: each writes rows of its own.
+struct Shared<T>(T);
+
+// SAFETY: see above; what is read is written by nobody.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    fn get(&self) -> &T {
+        &self.0
+    }
+}
+
 impl Pairs {
+    /// Cuts rows in as many parts as there are threads for them. What a row comes to does not depend on the cut.
+    fn each_part(&self, rows: usize, job: &(dyn Fn(Range<usize>) + Sync)) {
+        let terms = self.x.count.saturating_mul(self.y.count).saturating_mul(self.depth);
+        let threads = |team: &Team| team.threads.min(terms / GRAIN).min(rows);
+        match lent().map(|team| (team, threads(&team))) {
+            Some((team, parts)) if parts > 1 => {
+                (team.each)(parts, &|part| job(rows * part / parts..rows * (part + 1) / parts));
+            }
+            _ => job(0..rows),
+        }
+    }
+
     /// `out[i, j] = Σ_d term(x[i, d], y[j, d])`
     ///
     /// # Safety
     /// `x` and `y` are valid for reads of all their rows, `out` for writes of every pair, and does not overlap them.
     pub unsafe fn contract(&self, out: Matrix) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            match self.real {
-                Dtype::F64 => levels::contract_f64(self, out),
-                _ => levels::contract_f32(self, out),
+        let along_x = self.x.count > self.y.count;
+        let shared = Shared((*self, out));
+        self.each_part(if along_x { self.x.count } else { self.y.count }, &|range| {
+            let &(whole, out) = shared.get();
+            let (part, from) = if along_x {
+                (Self { x: whole.x.part(&range, whole.real), ..whole }, [range.start, 0])
+            } else {
+                (Self { y: whole.y.part(&range, whole.real), ..whole }, [0, range.start])
+            };
+            let out = out.from(from, whole.real);
+            // SAFETY: the caller's promise, of which this is a part.
+            unsafe {
+                match part.real {
+                    Dtype::F64 => levels::contract_f64(&part, out),
+                    _ => levels::contract_f32(&part, out),
+                }
             }
-        }
+        });
     }
 
     /// `out[i, d] = factor · Σ_j weight[i, j] · term'(x[i, d], y[j, d])`, added to what `out` has where `adds`.
@@ -72,13 +128,19 @@ impl Pairs {
     /// `x` and `y` are valid for reads of all their rows, `weight` for reads of every pair, `out` for reads and writes of
     /// as many rows as `x` has; it overlaps none of them.
     pub unsafe fn spread(&self, weight: Matrix, out: Rows, factor: f64, adds: bool) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            match self.real {
-                Dtype::F64 => levels::spread_f64(self, weight, out, factor, adds),
-                _ => levels::spread_f32(self, weight, out, factor, adds),
+        let shared = Shared((*self, weight, out));
+        self.each_part(self.x.count, &|range| {
+            let &(whole, weight, out) = shared.get();
+            let part = Self { x: whole.x.part(&range, whole.real), ..whole };
+            let (weight, out) = (weight.from([range.start, 0], whole.real), out.part(&range, whole.real));
+            // SAFETY: the caller's promise, of which this is a part.
+            unsafe {
+                match part.real {
+                    Dtype::F64 => levels::spread_f64(&part, weight, out, factor, adds),
+                    _ => levels::spread_f32(&part, weight, out, factor, adds),
+                }
             }
-        }
+        });
     }
 }
 

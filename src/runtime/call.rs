@@ -8,6 +8,7 @@ use super::view::{Inputs, Real, View, ViewMut, no_memory};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Graph, Kind};
 use crate::jit::{Kernel, Status};
+use crate::native::{Team, lend};
 use crate::oracle::graph::{Buffer as Values, evaluate};
 use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
@@ -86,7 +87,9 @@ impl Compiled {
         let threads = threads.min(program.work / GRAIN);
         if let [length] = program.rounds[..] {
             let call = Call { program, buffers, round: 0, shared: std::ptr::null_mut() };
-            return call.share(0..length, threads.min(length));
+            let run = || call.share(0..length, threads.min(length));
+            // Where the loops are not cut, native kernels may share their rows.
+            return if length == 0 && threads > 1 { lend(Team { threads, each }, run) } else { run() };
         }
         let rounds = with_shared(program.kernel.shared, |shared| {
             program.rounds.iter().enumerate().try_fold(Status::default(), |status, (round, &length)| {
@@ -111,6 +114,18 @@ impl Program {
         let problem = format!("needs {bytes} bytes of scratch for each thread, more memory than there is");
         Error::Declaration { loss: self.kernel.nest.graph.name.clone(), problem }
     }
+}
+
+/// Runs a job for every number below `count` on rayon's threads.
+fn each(count: usize, job: &(dyn Fn(usize) + Sync)) {
+    fn halves(range: Range<usize>, job: &(dyn Fn(usize) + Sync)) {
+        if range.len() <= 1 {
+            return range.for_each(job);
+        }
+        let middle = range.start + range.len() / 2;
+        rayon::join(|| halves(range.start..middle, job), || halves(middle..range.end, job));
+    }
+    halves(0..count, job);
 }
 
 /// One round of a call, for its threads.
