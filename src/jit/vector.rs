@@ -40,9 +40,10 @@ pub(super) fn loops(nest: &Nest, binding: &Binding) -> Result<Vec<VectorLoop>> {
     let steps = nest.steps();
     for (number, (_, step)) in steps.iter().enumerate() {
         let Step::Tile { axis, body } = step else { continue };
+        let alone = body.len() == 1;
         for inner in body {
             let Step::Lanes { body } = inner else { continue };
-            let Some(program) = Program::of(nest, binding, *axis, body) else { continue };
+            let Some(program) = Program::of(nest, binding, *axis, body, alone) else { continue };
             let Some(code) = machine_code(&program)? else { continue };
             let behind = steps[number..].iter().position(|(_, step)| std::ptr::eq(*step, inner));
             found.extend(behind.map(|behind| VectorLoop { step: number + behind, program, code }));

@@ -87,14 +87,14 @@ impl Compiled {
         let threads = threads.min(program.work / GRAIN);
         if let [length] = program.rounds[..] {
             let call = Call { program, buffers, round: 0, shared: std::ptr::null_mut() };
-            let run = || call.share(0..length, threads.min(length));
+            let run = || call.share(0..length, pieces(threads, length));
             // Where the loops are not cut, native kernels may share their rows.
             return if length == 0 && threads > 1 { lend(Team { threads, each }, run) } else { run() };
         }
         let rounds = with_shared(program.kernel.shared, |shared| {
             program.rounds.iter().enumerate().try_fold(Status::default(), |status, (round, &length)| {
                 let call = Call { program, buffers, round, shared };
-                Ok(status.union(call.share(0..length, threads.min(length))?))
+                Ok(status.union(call.share(0..length, pieces(threads, length))?))
             })
         });
         rounds.ok_or_else(|| program.no_memory(program.kernel.shared))?
@@ -114,6 +114,13 @@ impl Program {
         let problem = format!("needs {bytes} bytes of scratch for each thread, more memory than there is");
         Error::Declaration { loss: self.kernel.nest.graph.name.clone(), problem }
     }
+}
+
+/// How many pieces of a range threads share. A thread that sleeps takes as long to wake as a small problem takes to be
+/// solved, so where all threads of the pool may come there is more than a piece for each, and who is awake takes the next.
+fn pieces(threads: usize, length: usize) -> usize {
+    let several = threads > 1 && threads >= rayon::current_num_threads();
+    (if several { 4 * threads } else { threads }).min(length)
 }
 
 /// Runs a job for every number below `count` on rayon's threads.
@@ -141,15 +148,15 @@ struct Call<'a> {
 unsafe impl Sync for Call<'_> {}
 
 impl Call<'_> {
-    /// Cuts the range in halves until there is one for each thread.
-    fn share(&self, range: Range<usize>, threads: usize) -> Result<Status> {
-        if threads <= 1 {
+    /// Cuts the range in halves until there are so many pieces.
+    fn share(&self, range: Range<usize>, pieces: usize) -> Result<Status> {
+        if pieces <= 1 {
             return self.run(range);
         }
-        let left = threads / 2;
-        let middle = range.start + range.len() * left / threads;
+        let left = pieces / 2;
+        let middle = range.start + range.len() * left / pieces;
         let (a, b) =
-            rayon::join(|| self.share(range.start..middle, left), || self.share(middle..range.end, threads - left));
+            rayon::join(|| self.share(range.start..middle, left), || self.share(middle..range.end, pieces - left));
         Ok(a?.union(b?))
     }
 

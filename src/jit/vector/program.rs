@@ -131,8 +131,9 @@ const REACH: usize = 1 << 20;
 const WORTH: usize = 4;
 
 impl Program {
-    /// What a `lanes` step along an axis does; `None` where some of it has no vector operation here.
-    pub fn of(nest: &Nest, binding: &Binding, axis: AxisId, body: &[Step]) -> Option<Self> {
+    /// What a `lanes` step along an axis does, whether or not it is alone in its tile; `None` where some of it has no
+    /// vector operation here.
+    pub fn of(nest: &Nest, binding: &Binding, axis: AxisId, body: &[Step], alone: bool) -> Option<Self> {
         let real = binding.arithmetic(nest);
         let extent = match nest.block() {
             Some((block, size)) if block == axis => size.min(nest.extents[axis.index()]),
@@ -150,7 +151,7 @@ impl Program {
             indexed: false,
             outside: vec![],
         };
-        let mut builder = Builder { nest, binding, axis, made: HashMap::new(), program };
+        let mut builder = Builder { nest, binding, axis, alone, made: HashMap::new(), program };
         for (place, step) in body.iter().enumerate() {
             builder.step(place, step)?;
         }
@@ -173,6 +174,7 @@ struct Builder<'a> {
     nest: &'a Nest,
     binding: &'a Binding,
     axis: AxisId,
+    alone: bool,
     made: HashMap<Id, Operand>,
     program: Program,
 }
@@ -371,7 +373,8 @@ impl Builder<'_> {
     }
 
     /// Reads of problems that the caches of one core do not hold; outputs of those that none does, where nothing has the
-    /// output's memory in a cache already.
+    /// output's memory in a cache already, and where arithmetic is not what takes the time: beside calls, ordinary stores
+    /// have time enough.
     fn is_far(&self, source: Source) -> bool {
         let bytes = self.binding.bytes(self.nest);
         match source {
@@ -380,7 +383,7 @@ impl Builder<'_> {
             Source::Output(output) => {
                 let kept = self.nest.slots.iter().any(|slot| slot.place == Place::Output(output));
                 let read = self.binding.layout.in_place.iter().any(|&(place, _)| place == output);
-                bytes >= WRITE_FAR && !kept && !read
+                self.alone && bytes >= WRITE_FAR && !kept && !read
             }
         }
     }

@@ -24,9 +24,10 @@ fn programs(loss: &dyn Loss, inputs: &[Spec], wrt: &[&str]) -> Vec<(Nest, Progra
     let mut found = vec![];
     for (_, step) in nest.steps() {
         let Step::Tile { axis, body } = step else { continue };
+        let alone = body.len() == 1;
         for step in body {
             if let Step::Lanes { body } = step {
-                found.extend(Program::of(&nest, &binding, *axis, body).map(|program| (nest.clone(), program)));
+                found.extend(Program::of(&nest, &binding, *axis, body, alone).map(|program| (nest.clone(), program)));
             }
         }
     }
