@@ -10,7 +10,7 @@ mod lanes;
 mod levels;
 mod spread;
 
-use super::team::{Team, lent};
+use super::team::{each, threads};
 use crate::ir::Dtype;
 use std::ops::Range;
 
@@ -70,7 +70,7 @@ impl Matrix {
 }
 
 /// Fewer terms than this, for each thread, are not worth waking it.
-const GRAIN: usize = 3 << 20;
+const GRAIN: usize = 1 << 18;
 
 /// Addresses that several threads may have: each writes rows of its own.
 struct Shared<T>(T);
@@ -88,13 +88,8 @@ impl Pairs {
     /// Cuts rows in as many parts as there are threads for them. What a row comes to does not depend on the cut.
     fn each_part(&self, rows: usize, job: &(dyn Fn(Range<usize>) + Sync)) {
         let terms = self.x.count.saturating_mul(self.y.count).saturating_mul(self.depth);
-        let threads = |team: &Team| team.threads.min(terms / GRAIN).min(rows);
-        match lent().map(|team| (team, threads(&team))) {
-            Some((team, parts)) if parts > 1 => {
-                (team.each)(parts, &|part| job(rows * part / parts..rows * (part + 1) / parts));
-            }
-            _ => job(0..rows),
-        }
+        let parts = threads().min(terms / GRAIN).min(rows).max(1);
+        each(parts, &|part| job(rows * part / parts..rows * (part + 1) / parts));
     }
 
     /// `out[i, j] = Σ_d term(x[i, d], y[j, d])`

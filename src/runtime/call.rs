@@ -35,6 +35,8 @@ struct Program {
     rounds: Box<[usize]>,
     /// See [`Nest::work`](crate::nest::Nest::work).
     work: usize,
+    /// Indices of a block of the loop that threads share; 1 where it has none.
+    block: usize,
 }
 
 impl Compiled {
@@ -47,7 +49,9 @@ impl Compiled {
     ) -> Self {
         let (nest, work) = (&kernel.nest, kernel.nest.work());
         let rounds = nest.rounds().into();
-        Self(Arc::new(Program { kernel, signature, stages, half, extents, rounds, work }))
+        let block =
+            nest.block().filter(|(axis, _)| nest.parallel_axis() == Some(*axis)).map_or(1, |(_, size)| size.max(1));
+        Self(Arc::new(Program { kernel, signature, stages, half, extents, rounds, work, block }))
     }
 
     /// The buffers it reads and writes.
@@ -87,14 +91,14 @@ impl Compiled {
         let threads = threads.min(program.work / GRAIN);
         if let [length] = program.rounds[..] {
             let call = Call { program, buffers, round: 0, shared: std::ptr::null_mut() };
-            let run = || call.share(0..length, pieces(threads, length));
+            let run = || call.share(0..length, pieces(threads, length, program.block));
             // Where the loops are not cut, native kernels may share their rows.
-            return if length == 0 && threads > 1 { lend(Team { threads, each }, run) } else { run() };
+            return if length == 0 && threads > 1 { with_team(threads, run) } else { run() };
         }
         let rounds = with_shared(program.kernel.shared, |shared| {
             program.rounds.iter().enumerate().try_fold(Status::default(), |status, (round, &length)| {
                 let call = Call { program, buffers, round, shared };
-                Ok(status.union(call.share(0..length, pieces(threads, length))?))
+                Ok(status.union(call.share(0..length, pieces(threads, length, program.block))?))
             })
         });
         rounds.ok_or_else(|| program.no_memory(program.kernel.shared))?
@@ -117,22 +121,24 @@ impl Program {
 }
 
 /// How many pieces of a range threads share. A thread that sleeps takes as long to wake as a small problem takes to be
-/// solved, so where all threads of the pool may come there is more than a piece for each, and who is awake takes the next.
-fn pieces(threads: usize, length: usize) -> usize {
+/// solved, so where all threads of the pool may come there is more than a piece for each, and who is awake takes the next;
+/// but no piece is less than a block.
+fn pieces(threads: usize, length: usize, block: usize) -> usize {
     let several = threads > 1 && threads >= rayon::current_num_threads();
-    (if several { 4 * threads } else { threads }).min(length)
+    let most = if several { 4 * threads } else { threads };
+    most.min(length.div_ceil(block))
 }
 
-/// Runs a job for every number below `count` on rayon's threads.
-fn each(count: usize, job: &(dyn Fn(usize) + Sync)) {
-    fn halves(range: Range<usize>, job: &(dyn Fn(usize) + Sync)) {
-        if range.len() <= 1 {
-            return range.for_each(job);
+/// Runs with a team of rayon's threads for the native kernels.
+fn with_team<R: Send>(threads: usize, run: impl FnOnce() -> R + Send) -> R {
+    /// So many members, each on whatever thread comes.
+    fn members(team: &Team, count: usize) {
+        if count > 0 {
+            rayon::join(|| team.work(), || members(team, count - 1));
         }
-        let middle = range.start + range.len() / 2;
-        rayon::join(|| halves(range.start..middle, job), || halves(middle..range.end, job));
     }
-    halves(0..count, job);
+    let team = Team::new(threads);
+    rayon::join(|| lend(&team, run), || members(&team, threads - 1)).0
 }
 
 /// One round of a call, for its threads.
@@ -154,7 +160,8 @@ impl Call<'_> {
             return self.run(range);
         }
         let left = pieces / 2;
-        let middle = range.start + range.len() * left / pieces;
+        let blocks = range.len().div_ceil(self.program.block) * left / pieces;
+        let middle = range.start + blocks * self.program.block;
         let (a, b) =
             rayon::join(|| self.share(range.start..middle, left), || self.share(middle..range.end, pieces - left));
         Ok(a?.union(b?))
