@@ -11,8 +11,9 @@ use crate::simplify::{self, Guard, RULES, Rule, explain, import};
 
 /// The name of the step from a loss to a gradient.
 pub const DERIVATIVE: &str = "derivative";
-/// The name of the step that writes sizes as numbers; a sum along an axis of one element is its term.
-pub const SIZED: &str = "sizes as numbers";
+/// The name of the step that writes sizes as numbers, and divisors that are powers of two as factors; a sum along an axis
+/// of one element is its term.
+pub const SIZED: &str = "sizes as numbers, powers of two as factors";
 /// The name of the step that writes composites out: log-sum-exp by its maximum, sigmoid and softplus by `exp(−|x|)`.
 pub const WRITTEN_OUT: &str = "composites written out";
 

@@ -12,7 +12,8 @@ pub fn expand(graph: &Graph, extents: &[usize]) -> Result<Graph> {
     expanded(graph, extents, true)
 }
 
-/// Only what extents say: sizes as numbers, and axes of one element gone.
+/// Only what extents and exact arithmetic say: sizes as numbers, quotients by powers of two as products, and axes of one
+/// element gone.
 pub fn sized(graph: &Graph, extents: &[usize]) -> Result<Graph> {
     expanded(graph, extents, false)
 }
@@ -82,6 +83,7 @@ impl Expansion<'_> {
                 named.extend(&args[Native::AXES..]);
                 self.b.add(node.op, &named)
             }
+            Op::Point(Point::Div) => self.quotient(args[0], args[1]),
             op if !self.composites => self.b.add(op, &args),
             Op::Point(Point::Exp) => match self.softmax(node.args[0])? {
                 Some(softmax) => Ok(softmax),
@@ -89,7 +91,6 @@ impl Expansion<'_> {
             },
             Op::Point(Point::Sub) => self.difference(node.args[0], node.args[1]),
             Op::Point(Point::Abs) => self.abs(args[0]),
-            Op::Point(Point::Div) => self.quotient(args[0], args[1]),
             Op::Point(Point::Softplus) => self.softplus(args[0]),
             Op::Point(Point::Sigmoid) => self.sigmoid(args[0]),
             op => self.b.add(op, &args),
