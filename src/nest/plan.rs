@@ -171,7 +171,7 @@ fn works(graph: &Graph) -> Vec<u32> {
 }
 
 /// Whether rows gain by being turned. Elementary functions are called for a row's few elements else. Arithmetic alone
-/// fills a vector with four; where much is computed once for a row, eight are better turned too.
+/// fills two vectors with eight; where much is computed once for a row, these are better turned too.
 fn is_short(graph: &Graph, rows: AxisId, inner: AxisId, length: usize, row: usize) -> bool {
     let points = || graph.ids().filter_map(|id| Some((graph.as_point(id)?.0.work(), graph.ty(id).axes)));
     if points().any(|(work, _)| work == Work::Math) {
@@ -179,5 +179,5 @@ fn is_short(graph: &Graph, rows: AxisId, inner: AxisId, length: usize, row: usiz
     }
     let for_row = |axes: AxisSet| axes.contains(rows) && !axes.contains(inner);
     let flops = |(work, axes)| if let Work::Flops(flops) = work { flops * u32::from(for_row(axes)) } else { 0 };
-    length < 4 || length <= 8 && points().map(flops).sum::<u32>() > ROW_WORK
+    length < 8 || length == 8 && points().map(flops).sum::<u32>() > ROW_WORK
 }
