@@ -36,7 +36,7 @@ struct Call {
     operations: f64,
     /// Each input read once, each result written once.
     bytes: f64,
-    /// The share of the time that memory, or arithmetic in Cranelift's vectors, would take alone, whichever is longer.
+    /// The share of the time that memory, or arithmetic in vectors, would take alone, whichever is longer.
     share: f64,
 }
 
@@ -45,23 +45,22 @@ struct Limits {
     memory: f64,
     /// Reading what lies in the second-level cache.
     cache: f64,
-    /// In the vectors that Cranelift has.
-    lanes: f64,
-    /// In the widest vectors, which elementary functions and native kernels use.
-    widest: f64,
+    /// In the widest vectors.
+    arithmetic: f64,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let file = std::env::args().nth(1).unwrap_or_else(|| "docs/roofline.svg".into());
     let cached = Machine::measure(&Cost { bytes_read: 512 << 10, ..Cost::default() }, Dtype::F32, 1)?;
-    let limits = Limits {
-        memory: machine::memory(),
-        cache: cached.bytes_per_second,
-        lanes: cached.flops_per_second,
-        widest: machine::arithmetic(),
-    };
-    println!("memory {:.1} GB/s, cache {:.1} GB/s", limits.memory / 1e9, limits.cache / 1e9);
-    println!("{:.1} Gflop/s in Cranelift's vectors, {:.1} in the widest", limits.lanes / 1e9, limits.widest / 1e9);
+    let limits =
+        Limits { memory: machine::memory(), cache: cached.bytes_per_second, arithmetic: machine::arithmetic() };
+    let Limits { memory, cache, arithmetic } = &limits;
+    println!(
+        "memory {:.1} GB/s, cache {:.1} GB/s, arithmetic {:.1} Gflop/s",
+        memory / 1e9,
+        cache / 1e9,
+        arithmetic / 1e9
+    );
     let mut points = vec![];
     for case in cases::cases().skip(2).step_by(3) {
         let point = point(&case, limits.memory)?;
@@ -162,7 +161,6 @@ const GREY: RGBColor = RGBColor(110, 110, 110);
 const BLUE: RGBColor = RGBColor(31, 119, 180);
 const PALE_BLUE: RGBColor = RGBColor(130, 180, 215);
 const RED: RGBColor = RGBColor(200, 80, 60);
-const PALE_RED: RGBColor = RGBColor(225, 150, 130);
 
 fn chart<'b>(
     area: &DrawingArea<SVGBackend<'b>, plotters::coord::Shift>,
@@ -188,7 +186,7 @@ fn chart<'b>(
         .x_label_formatter(&|x| format!("{x}"))
         .y_label_formatter(&|y| format!("{} G", y / 1e9))
         .draw()?;
-    let peak = limits.widest;
+    let peak = limits.arithmetic;
     for (bandwidth, name, color, side, shift) in
         [(limits.memory, "memory", BLUE, HPos::Left, 1.2), (limits.cache, "cache", PALE_BLUE, HPos::Right, 0.85)]
     {
@@ -199,14 +197,11 @@ fn chart<'b>(
         let height = 0.6 * peak;
         chart.draw_series([Text::new(label, (height / bandwidth * shift, height), style)])?;
     }
-    for (peak, name, color) in [(limits.widest, "widest vectors", RED), (limits.lanes, "Cranelift's vectors", PALE_RED)]
-    {
-        let line = [(peak / limits.cache, peak), (INTENSITIES.end, peak)];
-        chart.draw_series(LineSeries::new(line, color.stroke_width(2)))?;
-        let style = (SANS, 12).into_font().color(&color).pos(Pos::new(HPos::Right, VPos::Bottom));
-        let label = format!("{name}, {:.0} Gflop/s", peak / 1e9);
-        chart.draw_series([Text::new(label, (INTENSITIES.end * 0.9, peak * 1.04), style)])?;
-    }
+    let line = [(peak / limits.cache, peak), (INTENSITIES.end, peak)];
+    chart.draw_series(LineSeries::new(line, RED.stroke_width(2)))?;
+    let style = (SANS, 12).into_font().color(&RED).pos(Pos::new(HPos::Right, VPos::Bottom));
+    let label = format!("arithmetic, {:.0} Gflop/s", peak / 1e9);
+    chart.draw_series([Text::new(label, (INTENSITIES.end * 0.9, peak * 1.04), style)])?;
     for (place, point) in points.iter().enumerate() {
         let call = &point.calls[call];
         let at = (call.operations / call.bytes, call.operations / call.seconds);
