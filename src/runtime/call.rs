@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Graph, Kind};
 use crate::jit::{Kernel, Status};
 use crate::native::{Team, lend};
+use crate::nest::Step;
 use crate::oracle::graph::{Buffer as Values, evaluate};
 use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
@@ -37,6 +38,8 @@ struct Program {
     work: usize,
     /// Indices of a block of the loop that threads share; 1 where it has none.
     block: usize,
+    /// Whether it has native kernels that share their rows among threads.
+    shares: bool,
 }
 
 impl Compiled {
@@ -51,7 +54,8 @@ impl Compiled {
         let rounds = nest.rounds().into();
         let block =
             nest.block().filter(|(axis, _)| nest.parallel_axis() == Some(*axis)).map_or(1, |(_, size)| size.max(1));
-        Self(Arc::new(Program { kernel, signature, stages, half, extents, rounds, work, block }))
+        let shares = nest.steps().iter().any(|(_, step)| matches!(step, Step::Pairs { .. }));
+        Self(Arc::new(Program { kernel, signature, stages, half, extents, rounds, work, block, shares }))
     }
 
     /// The buffers it reads and writes.
@@ -93,7 +97,7 @@ impl Compiled {
             let call = Call { program, buffers, round: 0, shared: std::ptr::null_mut() };
             let run = || call.share(0..length, pieces(threads, length, program.block));
             // Where the loops are not cut, native kernels may share their rows.
-            return if length == 0 && threads > 1 { with_team(threads, run) } else { run() };
+            return if program.shares && length == 0 && threads > 1 { with_team(threads, run) } else { run() };
         }
         let rounds = with_shared(program.kernel.shared, |shared| {
             program.rounds.iter().enumerate().try_fold(Status::default(), |status, (round, &length)| {
