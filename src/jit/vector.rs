@@ -34,20 +34,27 @@ pub(super) struct VectorLoop {
     pub code: Vec<u8>,
 }
 
+/// The programs of a nest's `lanes` steps, each with the place of its step in [`Nest::steps`].
+fn programs(nest: &Nest, binding: &Binding) -> Vec<(usize, Program)> {
+    let (mut found, mut tile) = (vec![], None);
+    for (place, (_, step)) in nest.steps().into_iter().enumerate() {
+        match step {
+            Step::Tile { axis, body } => tile = Some((*axis, body.len() == 1)),
+            Step::Lanes { body } => {
+                let program = tile.and_then(|(axis, alone)| Program::of(nest, binding, axis, body, alone));
+                found.extend(program.map(|program| (place, program)));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 /// The loops of a nest that vectors wider than Cranelift's can do.
 pub(super) fn loops(nest: &Nest, binding: &Binding) -> Result<Vec<VectorLoop>> {
     let mut found = vec![];
-    let steps = nest.steps();
-    for (number, (_, step)) in steps.iter().enumerate() {
-        let Step::Tile { axis, body } = step else { continue };
-        let alone = body.len() == 1;
-        for inner in body {
-            let Step::Lanes { body } = inner else { continue };
-            let Some(program) = Program::of(nest, binding, *axis, body, alone) else { continue };
-            let Some(code) = machine_code(&program)? else { continue };
-            let behind = steps[number..].iter().position(|(_, step)| std::ptr::eq(*step, inner));
-            found.extend(behind.map(|behind| VectorLoop { step: number + behind, program, code }));
-        }
+    for (step, program) in programs(nest, binding) {
+        found.extend(machine_code(&program)?.map(|code| VectorLoop { step, program, code }));
     }
     Ok(found)
 }

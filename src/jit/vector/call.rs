@@ -1,7 +1,7 @@
 //! Calls of vector loops: their arguments, and what is left to do behind them.
 
 use super::super::emit::Emitter;
-use super::program::{Program, STRIDE, Scalar, Source};
+use super::program::{Program, STRIDE, Scalar, Source, Total};
 use crate::error::Result;
 use crate::ir::{AxisId, Id, Kind};
 use crate::nest::Step;
@@ -100,7 +100,7 @@ impl Emitter<'_> {
             };
             self.b.ins().stack_store(types::I64, value, words, (arguments.scalars + 8 * place) as i32);
         }
-        for (place, &(fold, _)) in program.folds.iter().enumerate() {
+        for (place, &Total { fold, .. }) in program.folds.iter().enumerate() {
             let neutral = self.neutral(fold);
             let neutral = self.float_const(neutral, false);
             self.b.ins().stack_store(types::I64, neutral, words, (arguments.neutrals + 8 * place) as i32);
@@ -113,14 +113,14 @@ impl Emitter<'_> {
         let bytes = self.b.ins().imul_imm_s(whole, i64::from(self.real.bytes()));
         let address = self.b.ins().stack_addr(types::I64, words, 0);
         self.writes_past_caches |= program.far_stores().next().is_some();
-        for (place, &(fold, largest)) in program.folds.iter().enumerate() {
+        for (place, &Total { fold, largest }) in program.folds.iter().enumerate() {
             if !largest {
                 let known = self.b.use_var(self.running[&fold].total);
                 self.b.ins().stack_store(types::I64, known, words, arguments.total(place) as i32);
             }
         }
         self.b.ins().call(function, &[address, bytes]);
-        for (place, &(fold, largest)) in program.folds.iter().enumerate() {
+        for (place, &Total { fold, largest }) in program.folds.iter().enumerate() {
             if largest {
                 self.largest_of_lanes(fold, words, arguments.lanes(place) as i32)?;
             } else {

@@ -63,12 +63,7 @@ pub(super) fn binary(binary: Binary, width: Width, real: Dtype) -> Option<Form> 
         (Width::Zmm, _, And) => Plain(Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32),
         (Width::Zmm, _, Or) => Plain(Code::EVEX_Vpord_zmm_k1z_zmm_zmmm512b32),
         (Width::Zmm, _, Xor) => Plain(Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32),
-        (Width::Zmm, true, Less | LessOrEqual | Equal) => {
-            Compare(Code::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae, predicate)
-        }
-        (Width::Zmm, false, Less | LessOrEqual | Equal) => {
-            Compare(Code::EVEX_Vcmppd_kr_k1_zmm_zmmm512b64_imm8_sae, predicate)
-        }
+        (_, _, Less | LessOrEqual | Equal) => Compare(compare(width, real), predicate),
         (Width::Zmm, true, IntLess | IntEqual) => Compare(Code::EVEX_Vpcmpd_kr_k1_zmm_zmmm512b32_imm8, predicate),
         (Width::Zmm, false, IntLess | IntEqual) => Compare(Code::EVEX_Vpcmpq_kr_k1_zmm_zmmm512b64_imm8, predicate),
         (Width::Ymm, true, Add) => Plain(Code::VEX_Vaddps_ymm_ymm_ymmm256),
@@ -88,13 +83,21 @@ pub(super) fn binary(binary: Binary, width: Width, real: Dtype) -> Option<Form> 
         (Width::Ymm, _, And) => Plain(Code::VEX_Vpand_ymm_ymm_ymmm256),
         (Width::Ymm, _, Or) => Plain(Code::VEX_Vpor_ymm_ymm_ymmm256),
         (Width::Ymm, _, Xor) => Plain(Code::VEX_Vpxor_ymm_ymm_ymmm256),
-        (Width::Ymm, true, Less | LessOrEqual | Equal) => Compare(Code::VEX_Vcmpps_ymm_ymm_ymmm256_imm8, predicate),
-        (Width::Ymm, false, Less | LessOrEqual | Equal) => Compare(Code::VEX_Vcmppd_ymm_ymm_ymmm256_imm8, predicate),
         (Width::Ymm, true, IntLess) => Swapped(Code::VEX_Vpcmpgtd_ymm_ymm_ymmm256),
         (Width::Ymm, true, IntEqual) => Plain(Code::VEX_Vpcmpeqd_ymm_ymm_ymmm256),
         (Width::Ymm, false, IntLess) => Swapped(Code::VEX_Vpcmpgtq_ymm_ymm_ymmm256),
         (Width::Ymm, false, IntEqual) => Plain(Code::VEX_Vpcmpeqq_ymm_ymm_ymmm256),
     })
+}
+
+/// Compares floats by a predicate.
+pub(super) fn compare(width: Width, real: Dtype) -> Code {
+    match (width, real == Dtype::F32) {
+        (Width::Zmm, true) => Code::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae,
+        (Width::Zmm, false) => Code::EVEX_Vcmppd_kr_k1_zmm_zmmm512b64_imm8_sae,
+        (Width::Ymm, true) => Code::VEX_Vcmpps_ymm_ymm_ymmm256_imm8,
+        (Width::Ymm, false) => Code::VEX_Vcmppd_ymm_ymm_ymmm256_imm8,
+    }
 }
 
 /// The predicate of a comparison that holds where a number is none.

@@ -105,7 +105,7 @@ impl Assembler<'_> {
         }
         ends.into_iter().for_each(|end| self.land(end));
         for fold in 0..self.program.folds.len() {
-            if self.program.folds[fold].1 {
+            if self.program.folds[fold].largest {
                 self.store_lanes(fold)?;
             }
         }
@@ -194,14 +194,14 @@ impl Assembler<'_> {
     }
 
     fn has_sums(&self) -> bool {
-        self.program.folds.iter().any(|(_, largest)| !largest)
+        self.program.folds.iter().any(|total| !total.largest)
     }
 
     /// Sets the accumulators of maxima, or those of sums.
     fn neutral(&mut self, largest: bool) -> Done {
         for part in 0..self.parts {
             for fold in 0..self.program.folds.len() {
-                if self.program.folds[fold].1 == largest {
+                if self.program.folds[fold].largest == largest {
                     self.broadcast(self.registers.folds[part][fold], self.arguments.neutrals + 8 * fold)?;
                 }
             }
@@ -227,7 +227,7 @@ impl Assembler<'_> {
     /// [`across`](super::super::emit::Emitter::across) has them.
     fn close_tile(&mut self) -> Done {
         for fold in 0..self.program.folds.len() {
-            if self.program.folds[fold].1 {
+            if self.program.folds[fold].largest {
                 continue;
             }
             let at = |place: usize| MemoryOperand::with_base_displ(ARGUMENTS, place as i64);
@@ -354,7 +354,7 @@ impl Assembler<'_> {
             }
             Action::Fold { fold, from } => {
                 let (total, from) = (self.registers.folds[part][fold], self.register(from, part));
-                if self.program.folds[fold].1 {
+                if self.program.folds[fold].largest {
                     self.extreme(true, total, total, from, true)?;
                 } else if let Some(Form::Plain(add)) = codes::binary(Binary::Add, self.width, real) {
                     self.three(add, total, total, from)?;
@@ -396,21 +396,15 @@ impl Assembler<'_> {
             return Ok(());
         }
         let (to, second) = (self.vector(to), self.vector(second));
-        let single = self.program.real == Dtype::F32;
+        let compare = codes::compare(self.width, self.program.real);
         if self.width == Width::Ymm {
             let spare = self.vector(self.registers.spare);
-            let code =
-                if single { Code::VEX_Vcmpps_ymm_ymm_ymmm256_imm8 } else { Code::VEX_Vcmppd_ymm_ymm_ymmm256_imm8 };
-            self.push(Instruction::with4(code, spare, second, second, UNORDERED)?);
+            self.push(Instruction::with4(compare, spare, second, second, UNORDERED)?);
             self.push(Instruction::with4(Code::VEX_Vblendvps_ymm_ymm_ymmm256_ymm, to, to, second, spare)?);
             return Ok(());
         }
-        let code = if single {
-            Code::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae
-        } else {
-            Code::EVEX_Vcmppd_kr_k1_zmm_zmmm512b64_imm8_sae
-        };
-        self.push(Instruction::with4(code, Register::K1, second, second, UNORDERED)?);
+        self.push(Instruction::with4(compare, Register::K1, second, second, UNORDERED)?);
+        let single = self.program.real == Dtype::F32;
         let code = if single { Code::EVEX_Vmovaps_zmm_k1z_zmmm512 } else { Code::EVEX_Vmovapd_zmm_k1z_zmmm512 };
         let mut chosen = Instruction::with2(code, to, second)?;
         chosen.set_op_mask(Register::K1);

@@ -101,6 +101,14 @@ pub enum Action {
     },
 }
 
+/// A fold that a program takes part of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Total {
+    pub fold: Id,
+    /// Whether it is the largest, or the sum.
+    pub largest: bool,
+}
+
 /// One pass over the elements of a tile.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Program {
@@ -108,8 +116,7 @@ pub struct Program {
     pub real: Dtype,
     pub streams: Vec<Stream>,
     pub scalars: Vec<Scalar>,
-    /// With whether each takes the largest, or the sum.
-    pub folds: Vec<(Id, bool)>,
+    pub folds: Vec<Total>,
     pub line: Vec<Action>,
     /// Whether the running index is used.
     pub indexed: bool,
@@ -224,7 +231,7 @@ impl Builder<'_> {
         let (kind, _, body) = self.nest.graph.as_fold(id)?;
         let (largest, from) = (kind != Fold::Sum, self.operand(body)?);
         let Some(slot) = slot else {
-            self.program.folds.push((id, largest));
+            self.program.folds.push(Total { fold: id, largest });
             let fold = self.program.folds.len() - 1;
             self.put(Action::Fold { fold, from });
             return Some(());

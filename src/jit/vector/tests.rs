@@ -7,7 +7,7 @@ use super::encode::encode;
 use super::program::{Program, STRIDE};
 use crate::ir::Dtype;
 use crate::losses::*;
-use crate::nest::{Layout, Nest, Step};
+use crate::nest::{Layout, Nest};
 use crate::runtime::pipeline;
 use crate::{Spec, Wanted};
 use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind, Register};
@@ -21,17 +21,8 @@ fn programs(loss: &dyn Loss, inputs: &[Spec], wrt: &[&str]) -> Vec<(Nest, Progra
     let nest = pipeline::nest(&joint, &trace.extents, &layout).unwrap();
     let real = if dtypes.contains(&Dtype::F64) { Dtype::F64 } else { Dtype::F32 };
     let binding = Binding { real, widen: true, inputs: dtypes, layout };
-    let mut found = vec![];
-    for (_, step) in nest.steps() {
-        let Step::Tile { axis, body } = step else { continue };
-        let alone = body.len() == 1;
-        for step in body {
-            if let Step::Lanes { body } = step {
-                found.extend(Program::of(&nest, &binding, *axis, body, alone).map(|program| (nest.clone(), program)));
-            }
-        }
-    }
-    found
+    let found = super::programs(&nest, &binding);
+    found.into_iter().map(|(_, program)| (nest.clone(), program)).collect()
 }
 
 /// Registers that a function may spoil.

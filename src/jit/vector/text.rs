@@ -1,6 +1,6 @@
 //! A program as text: its arguments, then an operation a line, as a listing shows it.
 
-use super::program::{Action, Binary, Operand, Program, Scalar, Source};
+use super::program::{Action, Binary, Operand, Program, Scalar, Source, Total};
 use crate::nest::Nest;
 
 impl Binary {
@@ -75,8 +75,8 @@ impl Program {
             }
             Action::Select { mask, yes, no } => format!("v{place} = select {} {} {}", of(mask), of(yes), of(no)),
             Action::Fold { fold, from } => {
-                let (id, largest) = self.folds[fold];
-                format!("%{id} {} {}", if largest { "max=" } else { "+=" }, of(from))
+                let Total { fold, largest } = self.folds[fold];
+                format!("%{fold} {} {}", if largest { "max=" } else { "+=" }, of(from))
             }
         }
     }

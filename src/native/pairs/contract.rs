@@ -4,7 +4,7 @@
 #![allow(clippy::needless_range_loop)] // several arrays go by one index
 
 use super::access::{at, row};
-use super::lanes::{CHUNK, Lanes};
+use super::lanes::{CHUNK, Lanes, Real};
 use super::{Matrix, Pairs, Rows, Term};
 use std::array::from_fn;
 use std::mem::MaybeUninit;
@@ -32,7 +32,7 @@ unsafe fn tile<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     rows: [*const L::Real; R],
     depth: usize,
 ) -> [[L; W]; R] {
-    let zero = L::splat(L::ZERO);
+    let zero = L::splat(L::Real::ZERO);
     let mut totals = [[zero; W]; R];
     let mut d = 0;
     while d < depth {
@@ -80,7 +80,7 @@ unsafe fn some<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     unsafe {
         let rows = from_fn(|r| row::<L::Real>(rows, j + r).cast_const().add(from));
         let sums = tile::<L, PRODUCT, R, W>(panel, rows, to - from);
-        let mut lanes = [[L::ZERO; WIDE]; R];
+        let mut lanes = [[L::Real::ZERO; WIDE]; R];
         for r in 0..R {
             for w in 0..W {
                 sums[r][w].store(lanes[r].as_mut_ptr().add(w * L::COUNT));
@@ -107,7 +107,7 @@ unsafe fn all<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
 ) {
     let width = W * L::COUNT;
     let mut panel = [const { MaybeUninit::<L::Real>::uninit() }; SLAB * WIDE];
-    let mut group: Group<L::Real> = [[L::ZERO; GROUP]; WIDE];
+    let mut group: Group<L::Real> = [[L::Real::ZERO; GROUP]; WIDE];
     for from in (0..depth).step_by(SLAB) {
         let to = depth.min(from + SLAB);
         for i in (0..packed.count).step_by(width) {
@@ -138,8 +138,8 @@ unsafe fn all<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
                     for lane in 0..count {
                         for place in 0..end - start {
                             let number = at::<L::Real>(out, i + lane, start + place);
-                            let known = if from > 0 { number.read() } else { L::ZERO };
-                            number.write(L::sum_of(known, group[lane][place]));
+                            let known = if from > 0 { number.read() } else { L::Real::ZERO };
+                            number.write(known + group[lane][place]);
                         }
                     }
                 }

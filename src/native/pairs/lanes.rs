@@ -3,17 +3,39 @@
 
 #![allow(clippy::needless_range_loop)] // several arrays go by one index
 
+use std::ops::Add;
+
 /// Elements that are summed up one after the other; sums of more are sums of these sums.
 pub(super) const CHUNK: usize = 32;
 
+/// A number of one lane.
+pub(super) trait Real: Copy + Add<Output = Self> {
+    const ZERO: Self;
+    fn narrow(value: f64) -> Self;
+}
+
+impl Real for f32 {
+    const ZERO: f32 = 0.0;
+
+    #[inline(always)]
+    fn narrow(value: f64) -> f32 {
+        value as f32
+    }
+}
+
+impl Real for f64 {
+    const ZERO: f64 = 0.0;
+
+    #[inline(always)]
+    fn narrow(value: f64) -> f64 {
+        value
+    }
+}
+
 /// 16 of f32, or 8 of f64.
 pub(super) trait Lanes: Copy {
-    type Real: Copy;
+    type Real: Real;
     const COUNT: usize;
-    const ZERO: Self::Real;
-
-    fn narrow(value: f64) -> Self::Real;
-    fn sum_of(a: Self::Real, b: Self::Real) -> Self::Real;
 
     fn splat(value: Self::Real) -> Self;
     /// # Safety
@@ -33,17 +55,6 @@ macro_rules! array {
         impl Lanes for [$real; $count] {
             type Real = $real;
             const COUNT: usize = $count;
-            const ZERO: $real = 0.0;
-
-            #[inline(always)]
-            fn narrow(value: f64) -> $real {
-                value as $real
-            }
-
-            #[inline(always)]
-            fn sum_of(a: $real, b: $real) -> $real {
-                a + b
-            }
 
             #[inline(always)]
             fn splat(value: $real) -> Self {
@@ -106,17 +117,6 @@ mod x86 {
             impl Lanes for $name {
                 type Real = $real;
                 const COUNT: usize = $lanes;
-                const ZERO: $real = 0.0;
-
-                #[inline(always)]
-                fn narrow(value: f64) -> $real {
-                    value as $real
-                }
-
-                #[inline(always)]
-                fn sum_of(a: $real, b: $real) -> $real {
-                    a + b
-                }
 
                 #[inline(always)]
                 fn splat(value: $real) -> Self {

@@ -4,7 +4,7 @@
 #![allow(clippy::needless_range_loop)] // several arrays go by one index
 
 use super::access::{at, row};
-use super::lanes::{CHUNK, Lanes};
+use super::lanes::{CHUNK, Lanes, Real};
 use super::{Matrix, Pairs, Rows, Term};
 use std::array::from_fn;
 use std::mem::MaybeUninit;
@@ -38,7 +38,7 @@ unsafe fn load<L: Lanes, const W: usize>(from: *const L::Real, count: usize) -> 
         if count == W * L::COUNT {
             return from_fn(|w| L::load(from.add(w * L::COUNT)));
         }
-        let mut part = [L::ZERO; WIDE];
+        let mut part = [L::Real::ZERO; WIDE];
         part.as_mut_ptr().copy_from_nonoverlapping(from, count);
         from_fn(|w| L::load(part.as_ptr().add(w * L::COUNT)))
     }
@@ -51,7 +51,7 @@ unsafe fn load<L: Lanes, const W: usize>(from: *const L::Real, count: usize) -> 
 #[inline(always)]
 unsafe fn store<L: Lanes, const W: usize>(vectors: [L; W], to: *mut L::Real, count: usize) {
     let whole = count == W * L::COUNT;
-    let mut part = [L::ZERO; WIDE];
+    let mut part = [L::Real::ZERO; WIDE];
     let place = if whole { to } else { part.as_mut_ptr() };
     // SAFETY: the caller's promise; the buffer has as many elements as there are lanes.
     unsafe {
@@ -75,7 +75,7 @@ unsafe fn tile<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     panel: *const L::Real,
     weights: &[[L::Real; R]],
 ) -> [[L; W]; R] {
-    let zero = L::splat(L::ZERO);
+    let zero = L::splat(L::Real::ZERO);
     let mut totals = [[zero; W]; R];
     let mut place = 0;
     for chunk in weights.chunks(CHUNK) {
@@ -124,18 +124,22 @@ unsafe fn rows<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     part: Part,
     i: usize,
 ) {
-    let factor = L::splat(L::narrow(target.factor));
+    let factor = L::splat(L::Real::narrow(target.factor));
     let Part { d, long, .. } = part;
     // SAFETY: the caller's promise.
     unsafe {
         let x = from_fn(|r| {
-            if PRODUCT { [L::splat(L::ZERO); W] } else { load::<L, W>(row::<L::Real>(pairs.x, i + r).add(d), long) }
+            if PRODUCT {
+                [L::splat(L::Real::ZERO); W]
+            } else {
+                load::<L, W>(row::<L::Real>(pairs.x, i + r).add(d), long)
+            }
         });
         let sums = tile::<L, PRODUCT, R, W>(x, panel, weights);
         for r in 0..R {
             let out = row::<L::Real>(target.out, i + r).add(d);
             let adds = target.adds || part.first > 0;
-            let known = if adds { load::<L, W>(out, long) } else { [L::splat(L::ZERO); W] };
+            let known = if adds { load::<L, W>(out, long) } else { [L::splat(L::Real::ZERO); W] };
             store::<L, W>(from_fn(|w| sums[r][w].times_plus(factor, known[w])), out, long);
         }
     }
@@ -166,8 +170,8 @@ unsafe fn all<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     let width = W * L::COUNT;
     let mut panel = [const { MaybeUninit::<L::Real>::uninit() }; SLAB * ROWS];
     // Of as many rows of x as fill the tiles of a block.
-    let mut several = [[[L::ZERO; R]; ROWS]; BLOCK];
-    let mut single = [[L::ZERO; 1]; ROWS];
+    let mut several = [[[L::Real::ZERO; R]; ROWS]; BLOCK];
+    let mut single = [[L::Real::ZERO; 1]; ROWS];
     for from in (0..pairs.depth).step_by(SLAB) {
         let to = pairs.depth.min(from + SLAB);
         for first in (0..pairs.y.count).step_by(ROWS) {
