@@ -82,7 +82,9 @@ impl Proof {
                 stage: step.stage,
                 rule: step.rule.clone(),
                 equation: match step.rule.as_str() {
-                    WRITTEN_OUT => Some(laws(names.terms(), step.before).join("; ")).filter(|laws| !laws.is_empty()),
+                    WRITTEN_OUT => {
+                        Some(laws(names.terms(), step.before, step.after).join("; ")).filter(|laws| !laws.is_empty())
+                    }
                     _ => rule.map(|rule| equation(rule.left, rule.right)),
                 },
                 guards: rule.map_or(vec![], guards),

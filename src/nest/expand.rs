@@ -2,7 +2,7 @@
 //!
 //! Log-sum-exp becomes maximum, exponential and sum; a softmax shares that exponential; sigmoid and softplus share
 //! `exp(−|x|)`, so none of them overflows. Sizes become numbers, and axes of one element vanish;
-//! quotients by powers of two become products.
+//! quotients by powers of two become products; logarithms that a long sum has beside other terms get a sum of their own.
 
 use crate::error::Result;
 use crate::ir::{AxisId, Builder, Fold, Graph, Id, Native, Op, Point};
@@ -46,6 +46,9 @@ fn is_power_of_two(x: f64) -> bool {
     fraction == 0 && (2f64.powi(-126)..=2f64.powi(126)).contains(&x)
 }
 
+/// Elements of a row whose logarithms are worth a sum of their own.
+const LONG: usize = 256;
+
 struct Expansion<'g> {
     graph: &'g Graph,
     extents: &'g [usize],
@@ -73,6 +76,7 @@ impl Expansion<'_> {
                 match fold {
                     _ if self.extents[axis.index()] == 1 => Ok(args[1]),
                     Fold::Lse if self.composites => self.lse(axis, args[1]),
+                    Fold::Sum if self.composites && self.extents[axis.index()] >= LONG => self.sum(axis, args[1]),
                     _ => self.b.fold(fold, axis, args[1]),
                 }
             }
@@ -89,6 +93,7 @@ impl Expansion<'_> {
                 Some(softmax) => Ok(softmax),
                 None => self.b.exp(args[0]),
             },
+            Op::Point(Point::Add) => self.add(args[0], args[1]),
             Op::Point(Point::Sub) => self.difference(node.args[0], node.args[1]),
             Op::Point(Point::Abs) => self.abs(args[0]),
             Op::Point(Point::Softplus) => self.softplus(args[0]),
@@ -154,6 +159,56 @@ impl Expansion<'_> {
         let one = self.b.float(1.0)?;
         let scale = self.b.div(one, row.sum)?;
         self.b.mul(row.exp, scale).map(Some)
+    }
+
+    /// z (c + a) + (1 − z) (c + b) as c + (z a + (1 − z) b): weights that add to one leave alone what both have.
+    fn add(&mut self, x: Id, y: Id) -> Result<Id> {
+        let Some((common, [(p, a), (q, b)])) = self.mixture(x, y) else { return self.b.add2(x, y) };
+        let (a, b) = (self.b.mul(p, a)?, self.b.mul(q, b)?);
+        let own = self.b.add2(a, b)?;
+        self.b.add2(common, own)
+    }
+
+    /// c, and each weight with what its sum has beside c.
+    fn mixture(&self, x: Id, y: Id) -> Option<(Id, [(Id, Id); 2])> {
+        for (p, left) in self.pairs(x, Point::Mul) {
+            for (q, right) in self.pairs(y, Point::Mul) {
+                if !self.is_rest(q, p) && !self.is_rest(p, q) {
+                    continue;
+                }
+                for (common, a) in self.pairs(left, Point::Add) {
+                    if let Some((_, b)) = self.pairs(right, Point::Add).into_iter().find(|&(c, _)| c == common) {
+                        return Some((common, [(p, a), (q, b)]));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The arguments of an expanded sum or product, in both orders.
+    fn pairs(&self, id: Id, of: Point) -> Vec<(Id, Id)> {
+        match self.b.graph().as_point(id) {
+            Some((point, &[a, b])) if point == of => vec![(a, b), (b, a)],
+            _ => vec![],
+        }
+    }
+
+    /// Whether an expanded value is 1 − z.
+    fn is_rest(&self, id: Id, z: Id) -> bool {
+        let graph = self.b.graph();
+        matches!(graph.as_point(id), Some((Point::Sub, &[one, of])) if of == z && graph.as_float(one) == Some(1.0))
+    }
+
+    /// Σ (log1p a + b) as Σ log1p a + Σ b: logarithms are added together, many with one.
+    fn sum(&mut self, axis: AxisId, body: Id) -> Result<Id> {
+        for (log, rest) in self.pairs(body, Point::Add) {
+            if matches!(self.b.graph().as_point(log), Some((Point::Log1p, _))) {
+                let (logs, rests) = (self.b.sum(axis, log)?, self.b.sum(axis, rest)?);
+                return self.b.add2(logs, rests);
+            }
+        }
+        self.b.sum(axis, body)
     }
 
     /// a / b; times 1/b where b is a power of two, which is the same float in less time.

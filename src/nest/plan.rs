@@ -7,7 +7,7 @@
 use super::pairs::PairSum;
 use super::phases::order;
 use super::{Layout, TILE};
-use crate::ir::{AxisId, AxisSet, Graph, Id, Kind, Op, Work};
+use crate::ir::{AxisId, AxisSet, Fold, Graph, Id, Kind, Op, Work};
 use std::collections::BTreeSet;
 
 #[derive(Clone, PartialEq, Debug)]
@@ -36,6 +36,9 @@ pub struct Blocks {
 
 /// Rows of more elements than this, in all buffers, are worth the calls of elementary functions that they make.
 const SHORT: usize = 64;
+
+/// The same where exponentials are summed from the largest on, which one call does.
+const SHORT_OF_EXPONENTIALS: usize = 48;
 
 /// More flops for each row than this are worth lanes.
 const ROW_WORK: u32 = 8;
@@ -175,7 +178,8 @@ fn works(graph: &Graph) -> Vec<u32> {
 fn is_short(graph: &Graph, rows: AxisId, inner: AxisId, length: usize, row: usize) -> bool {
     let points = || graph.ids().filter_map(|id| Some((graph.as_point(id)?.0.work(), graph.ty(id).axes)));
     if points().any(|(work, _)| work == Work::Math) {
-        return row <= SHORT;
+        let largest = |id| matches!(graph.as_fold(id), Some((Fold::Amax, bound, _)) if bound == inner);
+        return row <= if graph.ids().any(largest) { SHORT_OF_EXPONENTIALS } else { SHORT };
     }
     let for_row = |axes: AxisSet| axes.contains(rows) && !axes.contains(inner);
     let flops = |(work, axes)| if let Work::Flops(flops) = work { flops * u32::from(for_row(axes)) } else { 0 };

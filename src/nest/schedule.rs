@@ -4,7 +4,7 @@ use super::in_place::{check_in_place, read_first};
 use super::plan::Plan;
 use super::{Layout, Nest, Place, Step, check_on, parts, phases, place};
 use crate::error::{Error, Result};
-use crate::ir::{AxisSet, Graph, Id, Op};
+use crate::ir::{AxisId, AxisSet, Graph, Id, Op};
 
 /// The nest of a graph that [`expand`](super::expand) has written out.
 ///
@@ -73,14 +73,25 @@ fn check_read(graph: &Graph, extents: &[usize], read: Id) -> Result<()> {
     Ok(())
 }
 
+/// Elements of all buffers that no cache holds.
+const FAR: usize = 1 << 23;
+
+/// Elements of a row that a core's cache holds beside another, and that are worth to pass the caches.
+const NEAR: std::ops::RangeInclusive<usize> = 1 << 10..=1 << 17;
+
 /// Values kept for a later loop go into the buffer of an output that is stored after their last use, along the same
-/// axes: what is written there is in the cache when it is overwritten, and the scratch is saved.
+/// axes: what is written there is in the cache when it is overwritten, and the scratch is saved. Not where caches do not
+/// hold the output: a row of scratch stays in them, and the output is written once.
 fn keep_in_outputs(nest: &mut Nest, layout: &Layout, outputs: &[usize]) {
     let mut taken = vec![false; nest.graph.outputs.len()];
-    for slot in 0..nest.slots.len() {
-        if nest.slots[slot].place != Place::Row || !is_kept(&nest.body, slot) {
-            continue;
-        }
+    let count = |axes: &[AxisId]| axes.iter().fold(1usize, |n, a| n.saturating_mul(nest.extents[a.index()]));
+    let is_far = nest.graph.buffers().map(|axes| count(axes)).fold(0, usize::saturating_add) >= FAR;
+    let movable = |&slot: &usize| {
+        let found = &nest.slots[slot];
+        let stays = is_far && NEAR.contains(&count(&found.axes));
+        found.place == Place::Row && !stays && is_kept(&nest.body, slot)
+    };
+    for slot in (0..nest.slots.len()).filter(movable).collect::<Vec<_>>() {
         let axes = nest.graph.ty(nest.slots[slot].value).axes;
         let fits = |output: usize| {
             let (dims, strides) = (&nest.graph.outputs[output].axes, &layout.outputs[output]);

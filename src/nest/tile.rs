@@ -96,7 +96,7 @@ impl Cut<'_> {
         self.segment.get(&value).copied().unwrap_or(0)
     }
 
-    /// Stores go last: a slot may lie in the buffer that they write.
+    /// Stores go last in their segment: a slot may lie in the buffer that they write.
     fn fill(&mut self, body: &[Step]) {
         let keeps: HashMap<Id, SlotId> = body
             .iter()
@@ -131,13 +131,24 @@ impl Cut<'_> {
                 _ => {}
             }
         }
-        let last = self.lanes.len() - 1;
         let stores: Vec<usize> =
             body.iter().filter_map(|s| if let Step::Store { output } = s { Some(*output) } else { None }).collect();
-        for &output in &stores {
-            self.need(self.graph.outputs[output].value, last);
+        let places: Vec<usize> = stores.iter().map(|&output| self.store_place(output)).collect();
+        for (&output, &place) in stores.iter().zip(&places) {
+            self.need(self.graph.outputs[output].value, place);
         }
-        self.lanes[last].extend(stores.into_iter().map(|output| Step::Store { output }));
+        for (output, place) in stores.into_iter().zip(places) {
+            self.lanes[place].push(Step::Store { output });
+        }
+    }
+
+    /// The segment that writes an output: the one that has its value, or the last where the output lies in the place of an
+    /// input, which may be read until then.
+    fn store_place(&self, output: usize) -> usize {
+        if self.layout.in_place.iter().any(|&(shared, _)| shared == output) {
+            return self.lanes.len() - 1;
+        }
+        self.at(self.graph.outputs[output].value)
     }
 
     /// Schedules an elementary function behind the segment that has its argument. One of a sum is in f64 like the sum:
