@@ -2,10 +2,32 @@
 
 use super::compile::{Form, math_of};
 use super::emit::Emitter;
+use super::vector::READ_FAR;
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Id, Point};
-use crate::nest::{Columns, Place, SlotId, Source};
+use crate::nest::{Columns, Nest, Place, SlotId, Source, Step};
 use cranelift_codegen::ir::{InstBuilder, Value, types};
+
+/// Bytes from what a call is the first to read to what it asks the caches for, as measured: a few tiles.
+const AHEAD: i64 = 1 << 12;
+
+/// Whether a tile before that in which a value is called for has read the same.
+fn is_read_before(nest: &Nest, value: Id, read: Id) -> bool {
+    let (mut known, mut here) = (false, false);
+    for (_, step) in nest.steps() {
+        match step {
+            Step::Tile { .. } => known |= std::mem::take(&mut here),
+            Step::Let(id) => here |= *id == read,
+            Step::Call { value: called, .. } if *called == value => return known,
+            Step::Call { from: Source::Read(id), .. } => here |= *id == read,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Bytes of a row that a core's cache holds beside the next.
+const ROW_NEAR: usize = 1 << 19;
 
 impl Emitter<'_> {
     #[allow(clippy::too_many_arguments)]
@@ -62,7 +84,12 @@ impl Emitter<'_> {
             (Some(_), None) => Form::Map,
         };
         let function = self.functions[&(math, form, dtype)];
-        let call = self.b.ins().call(function, &[x, y, length, scale, shift]);
+        let ahead = match from {
+            Source::Read(read) => self.ahead(axis, value, read),
+            Source::Slot { .. } => 0,
+        };
+        let ahead = self.b.ins().iconst(types::I64, ahead);
+        let call = self.b.ins().call(function, &[x, y, length, scale, shift, ahead]);
         if let Some(fold) = sum {
             let part = self.b.inst_results(call)[0];
             let total = self.running[&fold].total;
@@ -71,6 +98,24 @@ impl Emitter<'_> {
             self.b.def_var(total, known);
         }
         Ok(())
+    }
+
+    /// Bytes from what a call reads to what it asks the caches for: the next row where this one was read before, so that
+    /// memory has nothing to do; 0 where caches hold everything.
+    pub(super) fn ahead(&self, axis: AxisId, value: Id, read: Id) -> i64 {
+        let (input, indices) = self.nest.graph.as_read(read).expect("checked");
+        let size = self.binding.inputs[input.index()].size();
+        if self.is_widened(read) || self.binding.bytes(self.nest) < READ_FAR {
+            return 0;
+        }
+        if !is_read_before(self.nest, value, read) {
+            return AHEAD;
+        }
+        let strides = indices.iter().zip(&self.binding.layout.inputs[input.index()]);
+        let rows = strides.filter(|(index, _)| self.nest.graph.as_axis(**index).is_some_and(|along| along != axis));
+        let steps = rows.map(|(_, &stride)| stride.unsigned_abs().saturating_mul(size));
+        let next = steps.filter(|&bytes| bytes >= self.nest.extents[axis.index()].saturating_mul(size)).min();
+        next.filter(|&bytes| bytes <= ROW_NEAR).map_or(0, |bytes| bytes as i64)
     }
 
     /// `scale` and `shift` such that `arg = scale · source + shift`.
@@ -95,7 +140,7 @@ impl Emitter<'_> {
         })
     }
 
-    fn dtype(&self) -> Dtype {
+    pub(super) fn dtype(&self) -> Dtype {
         if self.real == types::F32 { Dtype::F32 } else { Dtype::F64 }
     }
 

@@ -5,6 +5,7 @@ use super::kernel::{Code, Entry};
 use super::native;
 use super::pairs;
 use super::perf;
+use super::rows::rows;
 use super::slots::scratch;
 use super::vector::{self, VectorLoop};
 use super::{Binding, Kernel, target};
@@ -30,6 +31,8 @@ pub(super) enum Form {
     Sum,
     MapColumns,
     Columns,
+    Row,
+    MapRow,
     One,
 }
 
@@ -41,6 +44,8 @@ impl Form {
             Form::Sum => "sum",
             Form::MapColumns => "map_columns",
             Form::Columns => "columns",
+            Form::Row => "row",
+            Form::MapRow => "map_row",
             Form::One => "one",
         }
     }
@@ -111,7 +116,11 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     let scratch = scratch(nest, binding, native_scratch.unwrap_or(0))?;
     let (size, shared) = (scratch.size, scratch.shared);
     let mut builder = JITBuilder::with_isa(target::host()?, default_libcall_names());
-    let wanted = functions(nest, arithmetic);
+    let rows = rows(nest, binding);
+    let mut wanted = functions(nest, arithmetic);
+    wanted.extend(rows.iter().map(|row| (Math::Exp, row.form(), arithmetic)));
+    wanted.sort();
+    wanted.dedup();
     for &(math, form, real) in &wanted {
         builder.symbol(math_symbol(math, form, real), address(math, form, real)?);
     }
@@ -137,10 +146,15 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
         let mut signature = module.make_signature();
         match form {
             Form::Map | Form::MapSum | Form::Sum => {
-                signature.params = [types::I64, types::I64, types::I64, real, real].map(AbiParam::new).to_vec();
+                let params = [types::I64, types::I64, types::I64, real, real, types::I64];
+                signature.params = params.map(AbiParam::new).to_vec();
                 signature.returns = vec![AbiParam::new(types::F64)];
             }
             Form::MapColumns | Form::Columns => signature.params = vec![pointer; 5],
+            Form::Row | Form::MapRow => {
+                signature.params = vec![pointer; 5];
+                signature.returns = vec![AbiParam::new(types::F64)];
+            }
             Form::One => {
                 signature.params = vec![AbiParam::new(real)];
                 signature.returns = signature.params.clone();
@@ -167,7 +181,7 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     let mut frontend = FunctionBuilderContext::new();
     let config = module.target_config();
     let before_avx = target::is_before_avx(module.isa());
-    let vector_loops = vector::loops(nest, binding)?;
+    let vector_loops = vector::loops(nest, binding, &rows)?;
     let mut listed = vec![];
     let mut called = BTreeMap::new();
     for VectorLoop { step, program, code } in vector_loops {
@@ -183,6 +197,7 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
     let mut emitter = Emitter::new(nest, binding, &mut context, &mut frontend, refs, natives, scratch);
     emitter.before_avx = before_avx;
     emitter.vector_loops = called;
+    emitter.rows = rows.into_iter().map(|row| (row.largest, row)).collect();
     let constants = emitter.function(config)?.into_words();
     Ok(Built { module, id, context, scratch: size, shared, constants, vector_loops: listed })
 }
@@ -247,6 +262,8 @@ fn address(math: Math, form: Form, real: Dtype) -> Result<*const u8> {
                 Form::Sum => entry.sum as *const u8,
                 Form::MapColumns => entry.map_columns as *const u8,
                 Form::Columns => entry.columns as *const u8,
+                Form::Row => entry.row as *const u8,
+                Form::MapRow => entry.map_row as *const u8,
                 Form::One => entry.one as *const u8,
             }
         }};

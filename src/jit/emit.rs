@@ -8,12 +8,13 @@ use super::Binding;
 use super::compile::TileFunction;
 use super::constants::Constants;
 use super::memory::Regions;
+use super::rows::Row;
 use super::slots::{Home, Scratch};
 use super::source::Numbers;
 use super::vector::Program;
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Id, Op};
-use crate::nest::{Nest, Step, TILE};
+use crate::nest::{Nest, Step};
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{ConstantData, FuncRef, InstBuilder, MemFlagsData, Type, Value, types};
@@ -99,6 +100,9 @@ pub(super) struct Emitter<'a> {
     pub(super) functions: BTreeMap<TileFunction, FuncRef>,
     /// By the place of their step.
     pub(super) vector_loops: BTreeMap<usize, (Program, FuncRef)>,
+    /// By the place of their first tile, and what their second one gives.
+    pub(super) rows: BTreeMap<usize, Row>,
+    pub(super) row_sums: BTreeMap<usize, (Id, Value)>,
     pub(super) numbers: Numbers,
     /// Whether stores pass the caches: such are in no order until a fence.
     pub(super) writes_past_caches: bool,
@@ -164,6 +168,8 @@ impl<'a> Emitter<'a> {
             running: HashMap::new(),
             functions,
             vector_loops: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            row_sums: BTreeMap::new(),
             numbers: Numbers::new(nest),
             writes_past_caches: false,
         }
@@ -196,7 +202,14 @@ impl<'a> Emitter<'a> {
                 self.at.remove(axis);
                 Ok(())
             }
-            Step::Tile { axis, body } => self.tile(*axis, body),
+            Step::Tile { axis, body } => {
+                let place = self.numbers.place(step).unwrap_or(usize::MAX);
+                match self.rows.get(&place).copied() {
+                    Some(row) => self.row(row),
+                    None if self.add_row_sum(place) => Ok(()),
+                    None => self.tile(*axis, body),
+                }
+            }
             Step::Block { axis, size, body } => self.blocks(*axis, *size, body),
             Step::Part { axis, size, body } => self.part(*axis, *size, body),
             Step::Pairs { fold, weight, into } => self.pairs(*fold, *weight, *into),
@@ -279,119 +292,6 @@ impl<'a> Emitter<'a> {
             Ok(())
         })?;
         Ok(())
-    }
-
-    fn tile(&mut self, axis: AxisId, body: &[Step]) -> Result<()> {
-        let (first, last) = self.bounds(axis);
-        if let [step] = body
-            && let Step::Lanes { body } = step
-            && self.has_vector_loop(step)
-        {
-            // The function goes from tile to tile itself.
-            let length = self.b.ins().isub(last, first);
-            self.for_step(step, |e| e.lane_loops(axis, first, length, step, body))?;
-            self.at.remove(&axis);
-            return Ok(());
-        }
-        self.counted(first, last, TILE as i64, |e, start| {
-            let left = e.b.ins().isub(last, start);
-            let most = e.b.ins().iconst(types::I64, TILE as i64);
-            let length = e.b.ins().smin(left, most);
-            body.iter().try_for_each(|step| {
-                e.for_step(step, |e| match step {
-                    Step::Lanes { body } => e.lane_loops(axis, start, length, step, body),
-                    Step::Call { value, from, into, sum, columns } => {
-                        e.call(axis, start, length, *value, *from, *into, *sum, *columns)
-                    }
-                    _ => Err(Error::internal("jit", "a tile holds more than lanes and calls")),
-                })
-            })
-        })?;
-        self.at.remove(&axis);
-        Ok(())
-    }
-
-    /// The loops over the elements of one tile.
-    fn lane_loops(&mut self, axis: AxisId, start: Value, length: Value, step: &Step, body: &[Step]) -> Result<()> {
-        let width = 16 / self.real.bytes() as usize;
-        let folds: Vec<Id> = body
-            .iter()
-            .filter_map(|s| if let Step::Fold { fold, slot: None } = s { Some(*fold) } else { None })
-            .collect();
-        // Four parts of a fold overlap their additions; without one, two copies share what a loop costs.
-        let unroll = if folds.is_empty() { 2 } else { 4 };
-        let vector_loop = self.vector_loop_of(step);
-        let mut first = match &vector_loop {
-            Some((program, function)) => self.vector_loop(axis, start, length, body, program, *function)?,
-            None => self.b.ins().iconst(types::I64, 0),
-        };
-        self.lane_axis = Some(axis);
-        let whole = self.nest.extents[axis.index()];
-        let rest = vector_loop.as_ref().map_or(whole, |(program, _)| self.rest(axis, program));
-        for (lanes, copies) in [(width, unroll), (width, 1), (1, 1)] {
-            if copies * lanes <= rest {
-                first = self.lane_loop(axis, start, first, length, body, &folds, lanes, copies)?;
-            }
-        }
-        self.lane_axis = None;
-        self.tile_index = None;
-        self.lanes = 1;
-        Ok(())
-    }
-
-    /// One loop: `copies` values of `lanes` elements at a time, from `first` on while they fit.
-    #[allow(clippy::too_many_arguments)]
-    fn lane_loop(
-        &mut self,
-        axis: AxisId,
-        start: Value,
-        first: Value,
-        length: Value,
-        body: &[Step],
-        folds: &[Id],
-        lanes: usize,
-        copies: usize,
-    ) -> Result<Value> {
-        self.lanes = lanes;
-        // Every copy has its own part of each fold.
-        let mut parts: Vec<Vec<Variable>> = vec![];
-        let ty = if lanes > 1 { self.real.by(lanes as u32).expect("a vector type") } else { self.real };
-        for _ in 0..copies {
-            let mut copy = vec![];
-            for &fold in folds {
-                let part = self.b.declare_var(ty);
-                let neutral = self.neutral(fold);
-                let neutral = self.float_const(neutral, lanes > 1);
-                self.b.def_var(part, neutral);
-                copy.push(part);
-            }
-            parts.push(copy);
-        }
-        let outside = self.running.clone();
-        let stop = self.b.ins().iadd_imm_s(length, 1 - (copies * lanes) as i64);
-        let end = self.counted(first, stop, (copies * lanes) as i64, |e, index| {
-            for (copy, parts) in parts.iter().enumerate() {
-                let index = e.b.ins().iadd_imm_s(index, (copy * lanes) as i64);
-                let along = e.b.ins().iadd(start, index);
-                e.at.insert(axis, along);
-                e.tile_index = Some(index);
-                for (fold, &part) in folds.iter().zip(parts) {
-                    e.running.insert(*fold, Running { total: part });
-                }
-                let env = e.env.clone();
-                e.body(body)?;
-                e.env = env;
-            }
-            Ok(())
-        })?;
-        self.running = outside;
-        for (place, &fold) in folds.iter().enumerate() {
-            let values: Vec<Value> = parts.iter().map(|copy| self.b.use_var(copy[place])).collect();
-            let value = values.into_iter().reduce(|a, b| self.combine(fold, a, b)).expect("a copy");
-            let value = self.across(fold, value);
-            self.add_to_total(fold, value);
-        }
-        Ok(end)
     }
 
     pub(super) fn is_open(&self, axis: AxisId) -> bool {

@@ -381,13 +381,19 @@ impl Emitter<'_> {
         self.b.ins().fvpromote_low(singles)
     }
 
+    /// Whether a call takes tiles of an input from where they were widened.
+    pub(super) fn is_widened(&self, read: Id) -> bool {
+        let (input, _) = self.nest.graph.as_read(read).expect("checked");
+        float_type(self.binding.inputs[input.index()]) != self.real
+    }
+
     /// The address of a tile of an input in the width of the arithmetic.
     pub(super) fn widened_tile(&mut self, read: Id, address: Value, length: Value) -> Result<Value> {
         let (input, _) = self.nest.graph.as_read(read).expect("checked");
-        let dtype = self.binding.inputs[input.index()];
-        if float_type(dtype) == self.real {
+        if !self.is_widened(read) {
             return Ok(address);
         }
+        let dtype = self.binding.inputs[input.index()];
         let (narrow, wide) = (dtype.size() as i64, i64::from(self.real.bytes()));
         let tile = self.b.ins().iadd_imm_s(self.scratch, self.wide_tile as i64);
         let mut first = self.b.ins().iconst(types::I64, 0);

@@ -75,16 +75,18 @@ pub(super) fn elements_of(nest: &Nest, slot: SlotId) -> usize {
 
 /// Whether a call takes its tile from a row whose number is data: it reads the whole tile, wherever it is told to.
 fn takes_rows_by_data(nest: &Nest, body: &[Step]) -> bool {
-    let plain = |&index: &Id| matches!(nest.graph.op(index), Op::Axis(_) | Op::Int(_));
     body.iter().any(|step| match step {
         Step::Loop { body, .. } | Step::Block { body, .. } | Step::Part { body, .. } | Step::Tile { body, .. } => {
             takes_rows_by_data(nest, body)
         }
-        Step::Call { from: Source::Read(read), .. } => {
-            nest.graph.as_read(*read).is_some_and(|(_, indices)| !indices.iter().all(plain))
-        }
+        Step::Call { from: Source::Read(read), .. } => is_row_by_data(nest, *read),
         step => step.body().is_some_and(|body| takes_rows_by_data(nest, body)),
     })
+}
+
+pub(super) fn is_row_by_data(nest: &Nest, read: Id) -> bool {
+    let plain = |&index: &Id| matches!(nest.graph.op(index), Op::Axis(_) | Op::Int(_));
+    nest.graph.as_read(read).is_some_and(|(_, indices)| !indices.iter().all(plain))
 }
 
 impl Emitter<'_> {

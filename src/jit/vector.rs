@@ -20,9 +20,10 @@ mod tests;
 mod text;
 
 pub(super) use call::Arguments;
-pub(super) use program::Program;
+pub(super) use program::{Program, READ_FAR};
 
 use super::Binding;
+use super::rows::Row;
 use crate::error::Result;
 use crate::nest::{Nest, Step};
 
@@ -34,11 +35,12 @@ pub(super) struct VectorLoop {
     pub code: Vec<u8>,
 }
 
-/// The programs of a nest's `lanes` steps, each with the place of its step in [`Nest::steps`].
-fn programs(nest: &Nest, binding: &Binding) -> Vec<(usize, Program)> {
+/// The programs of a nest's `lanes` steps, but those of its rows, each with the place of its step in [`Nest::steps`].
+fn programs(nest: &Nest, binding: &Binding, rows: &[Row]) -> Vec<(usize, Program)> {
     let (mut found, mut tile) = (vec![], None);
     for (place, (_, step)) in nest.steps().into_iter().enumerate() {
         match step {
+            Step::Tile { .. } if rows.iter().any(|row| row.largest == place) => tile = None,
             Step::Tile { axis, body } => tile = Some((*axis, body.len() == 1)),
             Step::Lanes { body } => {
                 let program = tile.and_then(|(axis, alone)| Program::of(nest, binding, axis, body, alone));
@@ -51,9 +53,9 @@ fn programs(nest: &Nest, binding: &Binding) -> Vec<(usize, Program)> {
 }
 
 /// The loops of a nest that vectors wider than Cranelift's can do.
-pub(super) fn loops(nest: &Nest, binding: &Binding) -> Result<Vec<VectorLoop>> {
+pub(super) fn loops(nest: &Nest, binding: &Binding, rows: &[Row]) -> Result<Vec<VectorLoop>> {
     let mut found = vec![];
-    for (step, program) in programs(nest, binding) {
+    for (step, program) in programs(nest, binding, rows) {
         found.extend(machine_code(&program)?.map(|code| VectorLoop { step, program, code }));
     }
     Ok(found)

@@ -120,6 +120,19 @@ pub fn log(x: f64) -> f64 {
     log_special(x, log_reduced(e + e0, m - 1.0))
 }
 
+/// Whether log(x) has no special value and x is not subnormal.
+#[inline(always)]
+pub fn is_plain_log(x: f64) -> bool {
+    x.to_bits().wrapping_sub(f64::MIN_POSITIVE.to_bits()) < f64::INFINITY.to_bits() - f64::MIN_POSITIVE.to_bits()
+}
+
+/// The bits of [`log`] where [`is_plain_log`].
+#[inline(always)]
+pub fn plain_log(x: f64) -> f64 {
+    let (e, bits) = exponent(x, 0);
+    log_reduced(e, f64::from_bits(x.to_bits().wrapping_sub(bits)) - 1.0)
+}
+
 #[inline(always)]
 pub fn log1p(x: f64) -> f64 {
     let u = 1.0 + x;
@@ -129,6 +142,20 @@ pub fn log1p(x: f64) -> f64 {
     let power = f64::from_bits(if power < 0 { 0 } else { power } as u64);
     let value = log_reduced(e, scaled + (power - 1.0));
     log_special(u, value).copysign(x)
+}
+
+/// Whether x is in [0, 1], and not −0: where softplus takes its logarithms.
+#[inline(always)]
+pub fn is_plain_log1p(x: f64) -> bool {
+    x.to_bits() <= 1.0f64.to_bits()
+}
+
+/// The bits of [`log1p`] where [`is_plain_log1p`]: there e is 0 or 1.
+#[inline(always)]
+pub fn plain_log1p(x: f64) -> f64 {
+    let halve = 1.0 + x > 1.5;
+    let r = if halve { x.mul_add(0.5, -0.5) } else { x };
+    log_reduced(if halve { 1.0 } else { 0.0 }, r)
 }
 
 /// r² Q(r), so that expm1(r) = r + r² Q(r), |r| ≤ 0.5: 2^-60.4

@@ -8,12 +8,60 @@ use super::{double, single};
 
 /// Partial sums of so many lanes.
 pub trait Partial<T: Real, const LANES: usize>: Copy {
+    /// Whether they are registers by name.
+    const NAMED: bool = false;
+
     fn none() -> Self;
     fn add(&mut self, value: [T; LANES]);
     /// Their sum in f64, halving the lanes: a fixed order that vectorises. `LANES` is a power of two.
     fn total(self) -> f64;
     /// f(x), lane by lane. `F` indexes [`Function::ALL`].
     fn values<const F: usize>(x: [T; LANES]) -> [T; LANES];
+
+    /// Others in place of all but the first `n` of a block.
+    #[inline(always)]
+    fn only(mut block: [T; LANES], n: usize, other: T) -> [T; LANES] {
+        for lane in 0..LANES {
+            // Else the compiler makes a branch for each lane.
+            block[lane] = std::hint::select_unpredictable((lane as u32) < n as u32, block[lane], other);
+        }
+        block
+    }
+
+    /// The largest of a block; NaN counts as nothing.
+    #[inline(always)]
+    fn largest(mut block: [T; LANES]) -> T {
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                block[lane] = if block[lane + width] > block[lane] { block[lane + width] } else { block[lane] };
+            }
+            width /= 2;
+        }
+        block[0]
+    }
+
+    /// The first `n < LANES` of a block, and zeros.
+    ///
+    /// # Safety
+    /// `x` is valid for reads of `n` elements.
+    #[inline(always)]
+    unsafe fn load(x: *const T, n: usize) -> [T; LANES] {
+        let mut block = [T::default(); LANES];
+        // SAFETY: the caller's promise.
+        unsafe { block.as_mut_ptr().copy_from_nonoverlapping(x, n) };
+        block
+    }
+
+    /// The first `n < LANES` of a block.
+    ///
+    /// # Safety
+    /// `y` is valid for writes of `n` elements.
+    #[inline(always)]
+    unsafe fn store(y: *mut T, block: [T; LANES], n: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { y.copy_from_nonoverlapping(block.as_ptr(), n) };
+    }
 }
 
 /// As the compiler's vectoriser will have them.
@@ -50,6 +98,16 @@ impl<T: Real, const LANES: usize> Partial<T, LANES> for [T; LANES] {
     #[inline(always)]
     fn values<const F: usize>(x: [T; LANES]) -> [T; LANES] {
         let mut y = [T::default(); LANES];
+        let mut plain = true;
+        for lane in 0..LANES {
+            plain &= T::is_plain(Function::ALL[F], x[lane]);
+        }
+        if plain {
+            for lane in 0..LANES {
+                y[lane] = T::plain(Function::ALL[F], x[lane]);
+            }
+            return y;
+        }
         for lane in 0..LANES {
             y[lane] = T::value(Function::ALL[F], x[lane]);
         }
@@ -101,12 +159,15 @@ unsafe fn across(eight: std::arch::x86_64::__m512d) -> f64 {
 /// the block loop uses them.
 #[cfg(target_arch = "x86_64")]
 macro_rules! registers {
-    ($name:ident, $real:ident, $formulas:ident, $register:ident, $lanes:literal,
-     $zero:ident, $load:ident, $store:ident, $add:ident, $scale:ident, $eight:ident) => {
+    ($name:ident, $real:ident, $formulas:ident, $register:ident, $lanes:literal, $mask:ident,
+     $zero:ident, $load:ident, $store:ident, $load_some:ident, $store_some:ident, $add:ident, $scale:ident,
+     $all:ident, $blend:ident, $max:ident, $reduce_max:ident, $eight:ident) => {
         #[derive(Clone, Copy)]
         pub struct $name([std::arch::x86_64::$register; 2]);
 
         impl Partial<$real, $lanes> for $name {
+            const NAMED: bool = true;
+
             #[inline(always)]
             fn none() -> Self {
                 // SAFETY: the level's instance runs where the processor has it, here and below.
@@ -148,8 +209,58 @@ macro_rules! registers {
                 }
                 y
             }
+
+            #[inline(always)]
+            fn only(mut block: [$real; $lanes], n: usize, other: $real) -> [$real; $lanes] {
+                use std::arch::x86_64::{$all, $blend, $load, $store};
+                for start in [0, $lanes / 2] {
+                    let wanted = first(n.saturating_sub(start)) as std::arch::x86_64::$mask;
+                    // SAFETY: as above.
+                    unsafe {
+                        let part = block.as_mut_ptr().add(start);
+                        $store(part, $blend(wanted, $all(other), $load(part)));
+                    }
+                }
+                block
+            }
+
+            #[inline(always)]
+            fn largest(block: [$real; $lanes]) -> $real {
+                use std::arch::x86_64::{$load, $max, $reduce_max};
+                // SAFETY: as above.
+                unsafe { $reduce_max($max($load(block.as_ptr()), $load(block.as_ptr().add($lanes / 2)))) }
+            }
+
+            #[inline(always)]
+            unsafe fn load(x: *const $real, n: usize) -> [$real; $lanes] {
+                use std::arch::x86_64::{$load_some, $store};
+                let mut block = [0.0; $lanes];
+                for start in [0, $lanes / 2] {
+                    let wanted = first(n.saturating_sub(start)) as std::arch::x86_64::$mask;
+                    // SAFETY: as above; lanes that are not wanted are not read.
+                    unsafe { $store(block.as_mut_ptr().add(start), $load_some(wanted, x.wrapping_add(start))) };
+                }
+                block
+            }
+
+            #[inline(always)]
+            unsafe fn store(y: *mut $real, block: [$real; $lanes], n: usize) {
+                use std::arch::x86_64::{$load, $store_some};
+                for start in [0, $lanes / 2] {
+                    let wanted = first(n.saturating_sub(start)) as std::arch::x86_64::$mask;
+                    // SAFETY: as above; lanes that are not wanted are not written.
+                    unsafe { $store_some(y.wrapping_add(start), wanted, $load(block.as_ptr().add(start))) };
+                }
+            }
         }
     };
+}
+
+/// A mask of the first `n` lanes of a register, of all if it has fewer.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn first(n: usize) -> u16 {
+    if n < 16 { (1 << n) - 1 } else { u16::MAX }
 }
 #[cfg(target_arch = "x86_64")]
 registers!(
@@ -158,11 +269,18 @@ registers!(
     single,
     __m512,
     32,
+    __mmask16,
     _mm512_setzero_ps,
     _mm512_loadu_ps,
     _mm512_storeu_ps,
+    _mm512_maskz_loadu_ps,
+    _mm512_mask_storeu_ps,
     _mm512_add_ps,
     _mm512_scalef_ps,
+    _mm512_set1_ps,
+    _mm512_mask_blend_ps,
+    _mm512_max_ps,
+    _mm512_reduce_max_ps,
     eight_of_singles
 );
 #[cfg(target_arch = "x86_64")]
@@ -172,10 +290,17 @@ registers!(
     double,
     __m512d,
     16,
+    __mmask8,
     _mm512_setzero_pd,
     _mm512_loadu_pd,
     _mm512_storeu_pd,
+    _mm512_maskz_loadu_pd,
+    _mm512_mask_storeu_pd,
     _mm512_add_pd,
     _mm512_scalef_pd,
+    _mm512_set1_pd,
+    _mm512_mask_blend_pd,
+    _mm512_max_pd,
+    _mm512_reduce_max_pd,
     eight_of_doubles
 );

@@ -49,7 +49,8 @@ impl Random {
     }
 }
 
-/// y and the sum returned by `map_sum`, after checks that the two other forms agree with it.
+/// y and the sum returned by `sum`, after checks that the two other forms agree with it: in the last bits of a sum of
+/// logarithms only where many have one.
 fn run<T: Bits>(level: Level, f: Function, x: &[T], scale: T, shift: T) -> (Vec<T>, f64) {
     let entry = entry_at::<T>(level, f);
     let guard = T::of(77.0);
@@ -58,17 +59,20 @@ fn run<T: Bits>(level: Level, f: Function, x: &[T], scale: T, shift: T) -> (Vec<
     // SAFETY: `entry_at` checks the level; y is longer than x; `sum` does not use y.
     let (sum, zero, only) = unsafe {
         (
-            (entry.map_sum)(x.as_ptr(), y.as_mut_ptr(), x.len(), scale, shift),
-            (entry.map)(x.as_ptr(), mapped.as_mut_ptr(), x.len(), scale, shift),
-            (entry.sum)(x.as_ptr(), std::ptr::null_mut(), x.len(), scale, shift),
+            (entry.map_sum)(x.as_ptr(), y.as_mut_ptr(), x.len(), scale, shift, 64),
+            (entry.map)(x.as_ptr(), mapped.as_mut_ptr(), x.len(), scale, shift, 64),
+            (entry.sum)(x.as_ptr(), std::ptr::null_mut(), x.len(), scale, shift, 64),
         )
     };
     assert_eq!(zero, 0.0);
-    assert_eq!(sum.bits(), only.bits());
+    let magnitude: f64 = y[..x.len()].iter().map(|y| y.f64().abs()).sum();
+    let digits = if size_of::<T>() == 4 { 3e-7 } else { 1e-15 };
+    let same = sum.bits() == only.bits() || f == Log1p && (sum - only).abs() <= digits * magnitude;
+    assert!(same, "{level:?} {f:?}: {sum} and {only}");
     assert_eq!(y[x.len()..], vec![guard; 40], "wrote beyond n = {}", x.len());
     assert_eq!(bits(&mapped), bits(&y));
     y.truncate(x.len());
-    (y, sum)
+    (y, only)
 }
 
 fn bits<T: Bits>(values: &[T]) -> Vec<u64> {
@@ -216,6 +220,42 @@ fn columns() {
     check::<f64>();
 }
 
+/// A row in one call is its maximum and what the tile forms make of it: whole blocks and every tail, with and without NaN
+/// and infinities.
+#[test]
+fn rows() {
+    fn check<T: Bits>() {
+        let beside = [None, Some(f64::NAN), Some(f64::INFINITY), Some(f64::NEG_INFINITY)];
+        for level in Level::available() {
+            let entry = entry_at::<T>(level, Exp);
+            for (n, beside) in (0..=70).chain([512, 1000, 1300]).flat_map(|n| beside.map(|beside| (n, beside))) {
+                let mut random = Random(n as u64);
+                let mut x: Vec<T> = (0..n).map(|_| T::of(random.uniform(-20.0, 20.0))).collect();
+                if let (Some(beside), Some(last)) = (beside, x.last_mut()) {
+                    *last = T::of(beside);
+                }
+                let nan = x.iter().any(|x| x.f64().is_nan());
+                let top = x.iter().map(|x| x.f64()).fold(f64::NEG_INFINITY, f64::max);
+                let top = T::of(if nan { f64::NAN } else { top });
+                let (mut y, mut tops) = (vec![T::of(77.0); n + 3], [T::of(77.0); 2]);
+                // SAFETY: the level is available; y holds n elements, and is not used where nothing is stored.
+                let (stored, summed) = unsafe {
+                    let [first, second] = tops.each_mut().map(std::ptr::from_mut);
+                    let stored = (entry.map_row)(x.as_ptr(), y.as_mut_ptr(), n, first, 64);
+                    (stored, (entry.row)(x.as_ptr(), std::ptr::null_mut(), n, second, 0))
+                };
+                let (expected, sum) = run(level, Exp, &x, T::of(1.0), T::of(-top.f64()));
+                assert_eq!(bits(&tops), [top.bits(); 2], "{level:?} n = {n} {beside:?}");
+                assert_eq!([stored.bits(), summed.bits()], [sum.bits(); 2], "{level:?} n = {n} {beside:?}");
+                assert_eq!(bits(&y[..n]), bits(&expected), "{level:?} n = {n} {beside:?}");
+                assert!(y[n..].iter().all(|&y| y == T::of(77.0)), "wrote beyond n = {n}");
+            }
+        }
+    }
+    check::<f32>();
+    check::<f64>();
+}
+
 #[test]
 fn long_sums_keep_their_accuracy() {
     // 3 million equal terms: one f32 partial sum per lane, never flushed, would be wrong by 1e-4.
@@ -223,9 +263,39 @@ fn long_sums_keep_their_accuracy() {
     let level = *Level::available().last().unwrap();
     let entry = entry_at::<f32>(level, Exp);
     // SAFETY: the level is available, and `sum` does not use y.
-    let sum = unsafe { (entry.sum)(x.as_ptr(), std::ptr::null_mut(), x.len(), 1.0, -0.0) };
+    let sum = unsafe { (entry.sum)(x.as_ptr(), std::ptr::null_mut(), x.len(), 1.0, -0.0, 0) };
     let expected = f64::from(scalar(Exp, -0.7f32)) * x.len() as f64;
     assert!((sum / expected - 1.0).abs() < 1e-6, "{sum} {expected}");
+}
+
+/// Logarithms of products: numbers in [0, 1] of all magnitudes, with one beside them now and then that has no such sum.
+#[test]
+fn sums_of_logarithms() {
+    fn check<T: Bits>(tolerance: f64) {
+        for beside in [None, Some(-0.5), Some(1.5), Some(f64::NAN), Some(f64::INFINITY)] {
+            for n in [1, 31, 255, 256, 257, 1000, 1024, 2600] {
+                let mut random = Random(n as u64);
+                let mut x: Vec<T> = (0..n).map(|_| T::of(random.uniform(-60.0, 0.0).exp())).collect();
+                (x[0], x[n / 2]) = (T::of(1.0), T::of(0.0));
+                if let Some(beside) = beside {
+                    x[n - 1] = T::of(beside);
+                }
+                let expected: f64 = x.iter().map(|x| x.f64().ln_1p()).sum();
+                let sums = Level::available().into_iter().map(|level| {
+                    // SAFETY: the level is available, and `sum` does not use y.
+                    let sum = entry_at::<T>(level, Log1p).sum;
+                    unsafe { sum(x.as_ptr(), std::ptr::null_mut(), n, T::of(1.0), T::of(-0.0), 0) }
+                });
+                let sums: Vec<f64> = sums.collect();
+                assert!(sums.iter().all(|sum| sum.bits() == sums[0].bits()), "n = {n}: {sums:?}");
+                let magnitude: f64 = x.iter().map(|x| x.f64().ln_1p().abs()).sum();
+                let near = (sums[0] - expected).abs() <= tolerance * magnitude;
+                assert!(near || sums[0].bits() == expected.bits(), "n = {n}: {} and {expected}", sums[0]);
+            }
+        }
+    }
+    check::<f32>(3e-7);
+    check::<f64>(1e-14);
 }
 
 #[test]
@@ -238,9 +308,9 @@ fn in_place() {
                 let entry = entry_at::<T>(level, f);
                 let y = x.as_mut_ptr();
                 // SAFETY: the level is available; x and y are the same 101 elements.
-                let again = unsafe { (entry.map_sum)(y, y, 101, T::of(0.5), T::of(0.25)) };
+                let again = unsafe { (entry.map_sum)(y, y, 101, T::of(0.5), T::of(0.25), 0) };
                 assert_eq!(bits(&x), bits(&expected), "{level:?} {f:?}");
-                assert_eq!(again.bits(), sum.bits());
+                assert!(again.bits() == sum.bits() || f == Log1p, "{level:?} {f:?}");
             }
         }
     }

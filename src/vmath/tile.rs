@@ -6,7 +6,7 @@
 
 use super::level::{Level, level};
 use super::partial::Partial;
-use super::{double, single};
+use super::{double, products, rows, single};
 
 /// An elementary function of one real argument.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -22,18 +22,26 @@ impl Function {
     pub const ALL: [Function; 5] = [Function::Exp, Function::Log, Function::Log1p, Function::Expm1, Function::Tanh];
 }
 
-/// `y[i] = f(scale · x[i] + shift)` for `i < n`; returns `Σ y[i]` where the form has a sum, else 0.
+/// `y[i] = f(scale · x[i] + shift)` for `i < n`; returns `Σ y[i]` where the form has a sum, else 0. What lies `ahead` bytes
+/// behind the elements of `x` is asked for meanwhile; there may be nothing.
 ///
 /// # Safety
 /// `x` is valid for reads of `n` elements, `y` for writes of `n` where the form stores, both aligned to an element;
 /// they are equal or do not overlap. The level that the function was taken from is available.
-pub type Tile<T> = unsafe extern "C" fn(x: *const T, y: *mut T, n: usize, scale: T, shift: T) -> f64;
+pub type Tile<T> = unsafe extern "C" fn(x: *const T, y: *mut T, n: usize, scale: T, shift: T, ahead: isize) -> f64;
 
 /// `y[i] = f(x[i] − less[i])` and `sums[i] += y[i]` for `i < n`.
 ///
 /// # Safety
 /// As [`Tile`]; `less` is valid for reads of `n` elements and `sums` for reads and writes, and `sums` overlaps no other.
 pub type Columns<T> = unsafe extern "C" fn(x: *const T, less: *const T, y: *mut T, sums: *mut f64, n: usize);
+
+/// `y[i] = f(x[i] − top)` for `i < n`, where `top` is the largest of `x`, which is written to `largest`: NaN where one is
+/// there. Returns `Σ y[i]`.
+///
+/// # Safety
+/// As [`Tile`], but that `y` must not be `x`; `largest` is valid for a write, and overlaps neither.
+pub type Row<T> = unsafe extern "C" fn(x: *const T, y: *mut T, n: usize, largest: *mut T, ahead: isize) -> f64;
 
 /// `f(x)`: the bits that a tile function would store.
 ///
@@ -54,6 +62,10 @@ pub struct Entry<T: 'static> {
     pub map_columns: Columns<T>,
     /// Adds to a sum for each element without storing; `y` is not used.
     pub columns: Columns<T>,
+    /// Sums what is computed from the largest on, without storing; `y` is not used.
+    pub row: Row<T>,
+    /// Stores that too.
+    pub map_row: Row<T>,
     /// For a single element.
     pub one: One<T>,
 }
@@ -82,11 +94,21 @@ pub fn scalar<T: Real>(f: Function, x: T) -> T {
 mod sealed {
     use super::{Entry, Function, Level};
 
-    pub trait Arithmetic: Copy + Default + PartialEq + std::fmt::Debug + Send + Sync + 'static {
+    pub trait Arithmetic: Copy + Default + PartialOrd + std::fmt::Debug + Send + Sync + 'static {
+        const ONE: Self;
+        const LEAST: Self;
+        const NAN: Self;
         fn value(f: Function, x: Self) -> Self;
+        /// Whether the short formula holds for `x`.
+        fn is_plain(f: Function, x: Self) -> bool;
+        /// The bits of `value` where `is_plain`.
+        fn plain(f: Function, x: Self) -> Self;
         fn affine(self, scale: Self, shift: Self) -> Self;
         fn plus(self, other: Self) -> Self;
         fn minus(self, other: Self) -> Self;
+        fn negative(self) -> Self;
+        /// (1 + self)(1 + other) − 1
+        fn join(self, other: Self) -> Self;
         fn wide(self) -> f64;
         fn entry(level: Level, f: Function) -> &'static Entry<Self>;
     }
@@ -95,6 +117,10 @@ mod sealed {
 macro_rules! arithmetic {
     ($real:ident, $formulas:ident, $lanes:literal, $registers:ident) => {
         impl sealed::Arithmetic for $real {
+            const ONE: $real = 1.0;
+            const LEAST: $real = $real::NEG_INFINITY;
+            const NAN: $real = $real::NAN;
+
             #[inline(always)]
             fn value(f: Function, x: $real) -> $real {
                 match f {
@@ -103,6 +129,22 @@ macro_rules! arithmetic {
                     Function::Log1p => $formulas::log1p(x),
                     Function::Expm1 => $formulas::expm1(x),
                     Function::Tanh => $formulas::tanh(x),
+                }
+            }
+            #[inline(always)]
+            fn is_plain(f: Function, x: $real) -> bool {
+                match f {
+                    Function::Log => $formulas::is_plain_log(x),
+                    Function::Log1p => $formulas::is_plain_log1p(x),
+                    Function::Exp | Function::Expm1 | Function::Tanh => false,
+                }
+            }
+            #[inline(always)]
+            fn plain(f: Function, x: $real) -> $real {
+                match f {
+                    Function::Log => $formulas::plain_log(x),
+                    Function::Log1p => $formulas::plain_log1p(x),
+                    Function::Exp | Function::Expm1 | Function::Tanh => $real::NAN,
                 }
             }
             #[inline(always)]
@@ -116,6 +158,14 @@ macro_rules! arithmetic {
             #[inline(always)]
             fn minus(self, other: $real) -> $real {
                 self - other
+            }
+            #[inline(always)]
+            fn negative(self) -> $real {
+                -self
+            }
+            #[inline(always)]
+            fn join(self, other: $real) -> $real {
+                self.mul_add(other, self + other)
             }
             #[inline(always)]
             fn wide(self) -> f64 {
@@ -143,14 +193,14 @@ arithmetic!(f64, double, 16, Doubles);
 macro_rules! instance {
     ($(#[$attribute:meta])* $level:ident) => {
         mod $level {
-            use super::{Entry, Function, Partial, Real, run, run_columns};
+            use super::{Entry, Function, Partial, Real, rows, run, run_columns};
 
             $(#[$attribute])*
             unsafe extern "C" fn tile<
                 T: Real, P: Partial<T, LANES>, const F: usize, const LANES: usize, const STORE: bool, const SUM: bool,
-            >(x: *const T, y: *mut T, n: usize, scale: T, shift: T) -> f64 {
+            >(x: *const T, y: *mut T, n: usize, scale: T, shift: T, ahead: isize) -> f64 {
                 // SAFETY: the same contract.
-                unsafe { run::<T, P, F, LANES, STORE, SUM>(x, y, n, scale, shift) }
+                unsafe { run::<T, P, F, LANES, STORE, SUM>(x, y, n, scale, shift, ahead) }
             }
 
             $(#[$attribute])*
@@ -161,6 +211,17 @@ macro_rules! instance {
             ) {
                 // SAFETY: the same contract.
                 unsafe { run_columns::<T, P, F, LANES, STORE>(x, less, y, sums, n) }
+            }
+
+            $(#[$attribute])*
+            unsafe extern "C" fn row<
+                T: Real, P: Partial<T, LANES>, const F: usize, const LANES: usize, const STORE: bool,
+            >(
+                x: *const T, y: *mut T, n: usize, largest: *mut T, ahead: isize,
+            ) -> f64 {
+                let sum_of = tile::<T, P, F, LANES, STORE, true>;
+                // SAFETY: the same contract.
+                unsafe { rows::row::<T, P, F, LANES, STORE>(x, y, n, largest, ahead, sum_of) }
             }
 
             $(#[$attribute])*
@@ -175,6 +236,8 @@ macro_rules! instance {
                     sum: tile::<T, P, F, LANES, false, true>,
                     map_columns: columns::<T, P, F, LANES, true>,
                     columns: columns::<T, P, F, LANES, false>,
+                    row: row::<T, P, F, LANES, false>,
+                    map_row: row::<T, P, F, LANES, true>,
                     one: one::<T, F>,
                 }
             }
@@ -208,8 +271,9 @@ instance!(
     neon
 );
 
-/// Elements after which the partial sums move to `f64`, so that their error does not grow with `n`.
-const FLUSH: usize = 1024;
+/// Elements after which the partial sums move to `f64`, so that their error does not grow with `n`: those of a tile, so that
+/// a row has the same bits whether one call takes it or one for each tile.
+pub const FLUSH: usize = 512;
 
 /// The block loop. `F` indexes [`Function::ALL`]: a constant, so the choice folds away. `P` has the
 /// partial sums as the level holds them.
@@ -217,17 +281,32 @@ const FLUSH: usize = 1024;
 /// # Safety
 /// As [`Tile`].
 #[inline(always)]
-unsafe fn run<T: Real, P: Partial<T, LANES>, const F: usize, const LANES: usize, const STORE: bool, const SUM: bool>(
+pub unsafe fn run<
+    T: Real,
+    P: Partial<T, LANES>,
+    const F: usize,
+    const LANES: usize,
+    const STORE: bool,
+    const SUM: bool,
+>(
     x: *const T,
     y: *mut T,
     n: usize,
     scale: T,
     shift: T,
+    ahead: isize,
 ) -> f64 {
+    if SUM && !STORE && matches!(Function::ALL[F], Function::Log1p) {
+        // SAFETY: the caller's promise.
+        return unsafe { products::sum::<T, P, LANES>(x, n, scale, shift, ahead) };
+    }
     let mut lanes = P::none();
     let mut total = 0.0;
     for block in 0..n / LANES {
         let start = block * LANES;
+        if ahead != 0 {
+            ask_for(x.wrapping_add(start).wrapping_byte_offset(ahead), LANES);
+        }
         // SAFETY: start + LANES ≤ n, and an array is aligned as its element.
         let argument = unsafe { x.add(start).cast::<[T; LANES]>().read() };
         let value = apply::<T, P, F, LANES>(argument, scale, shift);
@@ -246,31 +325,30 @@ unsafe fn run<T: Real, P: Partial<T, LANES>, const F: usize, const LANES: usize,
     let rest = n % LANES;
     if rest > 0 {
         let start = n - rest;
-        let mut argument = [T::default(); LANES];
-        // A loop of constant length over a condition becomes masked loads.
-        for (lane, argument) in argument.iter_mut().enumerate() {
-            if lane < rest {
-                // SAFETY: start + rest = n.
-                *argument = unsafe { x.add(start + lane).read() };
-            }
-        }
-        let mut value = apply::<T, P, F, LANES>(argument, scale, shift);
+        // SAFETY: start + rest = n, here and below.
+        let argument = unsafe { P::load(x.add(start), rest) };
+        let value = apply::<T, P, F, LANES>(argument, scale, shift);
         if STORE {
-            // SAFETY: as above. (Masked stores are slow in AVX2.)
-            unsafe { y.add(start).copy_from_nonoverlapping(value.as_ptr(), rest) };
+            unsafe { P::store(y.add(start), value, rest) };
         }
         if SUM {
-            for (lane, value) in value.iter_mut().enumerate() {
-                if lane >= rest {
-                    *value = T::default();
-                }
-            }
-        }
-        if SUM {
-            lanes.add(value);
+            lanes.add(P::only(value, rest, T::default()));
         }
     }
     if SUM { total + lanes.total() } else { 0.0 }
+}
+
+/// Asks the caches for so many elements.
+#[inline(always)]
+pub fn ask_for<T>(x: *const T, n: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for byte in (0..n * size_of::<T>()).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: it reads nothing, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(x.wrapping_byte_add(byte).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (x, n);
 }
 
 /// The block loop of the forms with a sum for each element. The last block goes through padded copies.
@@ -302,16 +380,15 @@ unsafe fn run_columns<T: Real, P: Partial<T, LANES>, const F: usize, const LANES
     let rest = n % LANES;
     if rest > 0 {
         let start = n - rest;
-        let (mut a, mut b, mut total) = ([T::default(); LANES], [T::default(); LANES], [0.0; LANES]);
+        let mut total = [0.0; LANES];
         // SAFETY: start + rest = n.
         unsafe {
-            a.as_mut_ptr().copy_from_nonoverlapping(x.add(start), rest);
-            b.as_mut_ptr().copy_from_nonoverlapping(less.add(start), rest);
             total.as_mut_ptr().copy_from_nonoverlapping(sums.add(start), rest);
+            let (a, b) = (P::load(x.add(start), rest), P::load(less.add(start), rest));
             let value = differ::<T, P, F, LANES>(a, b);
             add_each(&mut total, value);
             if STORE {
-                y.add(start).copy_from_nonoverlapping(value.as_ptr(), rest);
+                P::store(y.add(start), value, rest);
             }
             sums.add(start).copy_from_nonoverlapping(total.as_ptr(), rest);
         }
@@ -339,12 +416,17 @@ fn add_each<T: Real, const LANES: usize>(sums: &mut [f64; LANES], value: [T; LAN
 
 #[inline(always)]
 fn apply<T: Real, P: Partial<T, LANES>, const F: usize, const LANES: usize>(
-    mut x: [T; LANES],
+    x: [T; LANES],
     scale: T,
     shift: T,
 ) -> [T; LANES] {
+    P::values::<F>(affine(x, scale, shift))
+}
+
+#[inline(always)]
+pub fn affine<T: Real, const LANES: usize>(mut x: [T; LANES], scale: T, shift: T) -> [T; LANES] {
     for x in &mut x {
         *x = x.affine(scale, shift);
     }
-    P::values::<F>(x)
+    x
 }

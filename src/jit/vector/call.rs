@@ -53,11 +53,13 @@ impl Emitter<'_> {
 
     /// How many elements of a tile the whole iterations may leave.
     pub(in super::super) fn rest(&self, axis: AxisId, program: &Program) -> usize {
+        if self.is_cut(axis) { program.elements() - 1 } else { self.nest.extents[axis.index()] % program.elements() }
+    }
+
+    /// Whether a loop over an axis takes a part of it, at whose end any number of elements may be left.
+    pub(in super::super) fn is_cut(&self, axis: AxisId) -> bool {
         let mut cut = self.block.iter().chain(&self.part).map(|(cut, ..)| *cut).chain(self.nest.parallel_axis());
-        if cut.any(|cut| cut == axis) {
-            return program.elements() - 1;
-        }
-        self.nest.extents[axis.index()] % program.elements()
+        cut.any(|cut| cut == axis)
     }
 
     /// The whole iterations of a tile; gives how many elements they took.

@@ -47,9 +47,10 @@ pub(super) fn encode(program: &Program, width: Width) -> Result<Option<Vec<u8>>>
         return Ok(None);
     }
     let parts = STRIDE / width.bytes();
-    let Some(registers) = Registers::of(program, width.registers(), parts) else { return Ok(None) };
+    let held = |copies: usize| Some((copies, Registers::of(program, width.registers(), parts * copies)?));
+    let Some((copies, registers)) = held(program.copies()).or_else(|| held(1)) else { return Ok(None) };
     let arguments = Arguments::of(program);
-    let mut assembler = Assembler { program, width, registers, arguments, parts, past: false, code: vec![] };
+    let mut assembler = Assembler { program, width, registers, arguments, parts, copies, past: false, code: vec![] };
     let fail = |e: IcedError| Error::internal("jit", format!("a vector loop: {e}"));
     if !assembler.function().map_err(fail)? {
         return Ok(None);
@@ -63,7 +64,10 @@ pub(super) struct Assembler<'a> {
     pub width: Width,
     pub registers: Registers,
     arguments: Arguments,
+    /// Of an iteration.
     parts: usize,
+    /// Iterations that are done side by side while so many are left.
+    copies: usize,
     /// Whether far stores go past the caches.
     past: bool,
     code: Vec<Instruction>,
@@ -84,6 +88,12 @@ impl Assembler<'_> {
         let before = self.jump(Code::Jge_rel32_64)?;
         let far: Vec<usize> = self.program.far_stores().collect();
         let mut ends = vec![before];
+        if self.copies > 1 {
+            match self.side_by_side()? {
+                Some(end) => ends.push(end),
+                None => return Ok(false),
+            }
+        }
         if !far.is_empty() {
             // Stores past the caches take 16 bytes at addresses that are multiples of 16.
             self.push(Instruction::with2(Code::Mov_r64_rm64, END, ADDRESSES[far[0]])?);
@@ -117,17 +127,57 @@ impl Assembler<'_> {
         Ok(true)
     }
 
-    /// The loop over the tiles, with the loop over the iterations of each. Whether there are instructions for all of it.
-    fn tiles(&mut self) -> Done<bool> {
-        let tile = self.code.len();
-        self.open_tile()?;
+    /// A loop over several iterations at a time, whose accumulators then join those of the first. Gives the jump for when
+    /// none is left; `None` where there is no instruction for something.
+    fn side_by_side(&mut self) -> Done<Option<usize>> {
+        let stride = (self.copies * STRIDE) as i32;
+        let end = MemoryOperand::with_base_displ(LIMIT, i64::from(STRIDE as i32 - stride));
+        self.push(Instruction::with2(Code::Lea_r64_m, END, end)?);
+        self.push(Instruction::with2(Code::Cmp_r64_rm64, OFFSET, END)?);
+        let few = self.jump(Code::Jge_rel32_64)?;
+        let others: Vec<(u32, u32)> = (self.parts..self.parts * self.copies)
+            .flat_map(|part| (0..self.program.folds.len()).map(move |fold| (part, fold)))
+            .map(|(part, fold)| (self.registers.folds[part % self.parts][fold], self.registers.folds[part][fold]))
+            .collect();
+        let copy =
+            if self.width == Width::Zmm { Code::EVEX_Vmovaps_zmm_k1z_zmmm512 } else { Code::VEX_Vmovaps_ymm_ymmm256 };
+        for &(first, other) in &others {
+            self.two(copy, other, first)?;
+        }
         let start = self.code.len();
-        for part in 0..self.parts {
+        if !self.iteration(self.copies)? {
+            return Ok(None);
+        }
+        self.push(Instruction::with2(Code::Add_rm64_imm32, OFFSET, stride)?);
+        self.push(Instruction::with2(Code::Cmp_r64_rm64, OFFSET, END)?);
+        self.push(Instruction::with_branch(Code::Jl_rel32_64, start as u64 + 1)?);
+        for (first, other) in others {
+            self.extreme(true, first, first, other, true)?;
+        }
+        self.land(few);
+        self.push(Instruction::with2(Code::Cmp_r64_rm64, OFFSET, LIMIT)?);
+        self.jump(Code::Jge_rel32_64).map(Some)
+    }
+
+    /// The operations on so many iterations' elements. Whether there are instructions for all of them.
+    fn iteration(&mut self, copies: usize) -> Done<bool> {
+        for part in 0..self.parts * copies {
             for place in 0..self.program.line.len() {
                 if !self.action(place, part)? {
                     return Ok(false);
                 }
             }
+        }
+        Ok(true)
+    }
+
+    /// The loop over the tiles, with the loop over the iterations of each. Whether there are instructions for all of it.
+    fn tiles(&mut self) -> Done<bool> {
+        let tile = self.code.len();
+        self.open_tile()?;
+        let start = self.code.len();
+        if !self.iteration(1)? {
+            return Ok(false);
         }
         if let Some(step) = self.registers.step {
             let Some(Form::Plain(add)) = codes::binary(Binary::IntAdd, self.width, self.program.real) else {
@@ -318,8 +368,8 @@ impl Assembler<'_> {
         let to = self.registers.made[place].unwrap_or(spare);
         match self.program.line[place] {
             Action::Load(stream) => {
-                if part == 0 && self.program.streams[stream].far {
-                    let ahead = self.memory(stream, 0, AHEAD);
+                if part.is_multiple_of(self.parts) && self.program.streams[stream].far {
+                    let ahead = self.memory(stream, part, AHEAD);
                     self.push(Instruction::with1(Code::Prefetcht0_m8, ahead)?);
                 }
                 self.load_stream(to, stream, part)?;

@@ -128,8 +128,14 @@ pub struct Program {
 pub const STRIDE: usize = 64;
 
 /// Bytes of all buffers from which reads are far, and outputs: as measured, about a core's cache and all cores'.
-const READ_FAR: usize = 1 << 20;
+pub const READ_FAR: usize = 1 << 20;
 const WRITE_FAR: usize = 1 << 25;
+
+/// Enough to hide how long the largest of two takes.
+const COPIES: usize = 4;
+
+/// Bytes of a row whose end, which does not pass the caches, is little.
+const WRITE_LONG: usize = 1 << 12;
 
 /// Elements from lane to lane, at most: those of an iteration are within what an instruction may add to an address.
 const REACH: usize = 1 << 20;
@@ -169,6 +175,15 @@ impl Program {
     pub fn far_stores(&self) -> impl Iterator<Item = usize> {
         let far = |stream: &Stream| stream.far && matches!(stream.source, Source::Output(_));
         self.streams.iter().enumerate().filter(move |(_, stream)| far(stream)).map(|(place, _)| place)
+    }
+
+    /// Iterations that may be done side by side, with accumulators of their own: maxima have no order, and one alone would
+    /// wait for the one before.
+    pub fn copies(&self) -> usize {
+        let maxima = !self.folds.is_empty() && self.folds.iter().all(|fold| fold.largest);
+        let reads = self.line.iter().all(|a| !matches!(a, Action::Store { .. } | Action::AddSums { .. }));
+        let neighbours = !self.indexed && self.streams.iter().all(|stream| stream.stride == 1);
+        if maxima && reads && neighbours { COPIES } else { 1 }
     }
 
     /// Elements of an iteration.
@@ -390,7 +405,9 @@ impl Builder<'_> {
             Source::Output(output) => {
                 let kept = self.nest.slots.iter().any(|slot| slot.place == Place::Output(output));
                 let read = self.binding.layout.in_place.iter().any(|&(place, _)| place == output);
-                self.alone && bytes >= WRITE_FAR && !kept && !read
+                let row = self.nest.extents[self.axis.index()] * self.program.real.size();
+                let whole = row.is_multiple_of(STRIDE) || row >= WRITE_LONG;
+                self.alone && bytes >= WRITE_FAR && whole && !kept && !read
             }
         }
     }

@@ -21,7 +21,7 @@ fn programs(loss: &dyn Loss, inputs: &[Spec], wrt: &[&str]) -> Vec<(Nest, Progra
     let nest = pipeline::nest(&joint, &trace.extents, &layout).unwrap();
     let real = if dtypes.contains(&Dtype::F64) { Dtype::F64 } else { Dtype::F32 };
     let binding = Binding { real, widen: true, inputs: dtypes, layout };
-    let found = super::programs(&nest, &binding);
+    let found = super::programs(&nest, &binding, &[]);
     found.into_iter().map(|(_, program)| (nest.clone(), program)).collect()
 }
 
@@ -79,7 +79,7 @@ fn verify(program: &Program, width: Width) {
         }
         let scale = if program.streams[stream].doubled { 2 } else { 1 };
         assert_eq!((instruction.memory_index(), instruction.memory_index_scale()), (Register::RDX, scale));
-        assert!(place + bytes <= u64::from(scale) * STRIDE as u64, "behind the iteration");
+        assert!(place + bytes <= u64::from(scale) * (program.copies() * STRIDE) as u64, "behind the iteration");
     }
     assert!(saved.is_empty());
 }

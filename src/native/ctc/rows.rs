@@ -210,7 +210,7 @@ pub(super) fn exp_in_place(x: &mut [f64]) {
 fn map(f: Function, x: &mut [f64]) {
     let entry = vmath::entry::<f64>(f).expect(LEVEL);
     // SAFETY: one slice, read and written in place.
-    unsafe { (entry.map)(x.as_ptr(), x.as_mut_ptr(), x.len(), 1.0, -0.0) };
+    unsafe { (entry.map)(x.as_ptr(), x.as_mut_ptr(), x.len(), 1.0, -0.0, 0) };
 }
 
 const LEVEL: &str = "a kernel is compiled for a level that is there";
@@ -246,7 +246,7 @@ macro_rules! row {
                 let exp = vmath::entry::<$real>(Function::Exp).expect(LEVEL);
                 let form = if y.is_null() { exp.sum } else { exp.map_sum };
                 // SAFETY: the caller's promise.
-                unsafe { form(x, y, count, 1.0, -top) }
+                unsafe { form(x, y, count, 1.0, -top, 0) }
             }
         }
     };
