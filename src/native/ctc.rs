@@ -177,11 +177,10 @@ struct Common<'a> {
 
 impl<'a> Common<'a> {
     fn new(arena: &mut Arena<'a>, call: &Ctc, gradient: bool) -> Self {
-        let is_strided = call.logits[1] != 1 || gradient && call.gradient[1] != 1;
         Self {
             entries: arena.take(call.labels),
             word: Word::new(arena, call.labels),
-            softmax: Softmax::new(arena, call.steps, if is_strided { call.classes } else { 0 }),
+            softmax: Softmax::new(arena, call, gradient),
         }
     }
 }
@@ -216,11 +215,13 @@ impl Sequence {
         let mut going = Ok(());
         for first in (0..self.steps).step_by(BATCH) {
             let batch = first..self.steps.min(first + BATCH);
-            for t in batch.clone() {
+            for first in batch.clone().step_by(softmax.at_once) {
+                let some = first..batch.end.min(first + softmax.at_once);
                 // SAFETY: the caller's promise.
-                unsafe {
-                    let top = softmax.row(self.logits, self.gradient, t, self.classes);
-                    scaled.emissions.take(self.logits, word, t, top);
+                unsafe { softmax.rows(self.logits, self.gradient, some.clone(), self.classes) };
+                for t in some {
+                    // SAFETY: as above.
+                    unsafe { scaled.emissions.take(self.logits, word, t, softmax.top(t)) };
                 }
             }
             if going.is_ok() {
@@ -233,7 +234,7 @@ impl Sequence {
             return Ok(unsafe { self.without(f64::NAN) });
         }
         going?;
-        let (mantissa, exponent) = scaled.total(word, self.steps);
+        let (mantissa, exponent) = scaled.total(word);
         let loss = softmax.log_sums(self.steps) - (mantissa.ln() + f64::from(exponent) * LN_2);
         if mantissa == 0.0 || loss == f64::INFINITY {
             // SAFETY: as above.

@@ -8,6 +8,7 @@ impl Plain for f64 {}
 impl Plain for i32 {}
 impl Plain for i64 {}
 impl Plain for u64 {}
+impl<T: Plain, const N: usize> Plain for [T; N] {}
 
 const LINE: usize = 64;
 

@@ -105,7 +105,7 @@ impl<'a> Exact<'a> {
             unsafe { self.emit(sequence, softmax, word, t) };
             self.lattice.weigh(word, (&self.rows, place), (&self.back, now), total);
             // SAFETY: as above.
-            unsafe { plane.scatter(t, word.classes(), self.lattice.slopes(head)) };
+            unsafe { plane.scatter(t, word.classes().iter().zip(self.lattice.slopes(head).iter().copied())) };
             (now, next) = (next, now);
         }
     }

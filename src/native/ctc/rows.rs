@@ -2,9 +2,14 @@
 
 #![allow(clippy::needless_range_loop)] // several arrays go by one index
 
+mod narrow;
+
+use super::Ctc;
 use super::arena::Arena;
 use super::levels::at_every_level;
+use super::scaled::BATCH;
 use crate::vmath::{self, Function};
+use narrow::Narrow;
 use std::ops::Range;
 
 /// A matrix of f32 or f64 in memory, with strides in elements along steps and classes.
@@ -33,19 +38,45 @@ impl Plane {
         }
     }
 
+    /// # Safety
+    /// The element is valid for writes.
+    pub(super) unsafe fn write(&self, step: usize, class: usize, value: f64) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.double {
+                self.at::<f64>(step, class).write(value);
+            } else {
+                self.at::<f32>(step, class).write(value as f32);
+            }
+        }
+    }
+
     /// Some classes of a step, less `top`.
     ///
     /// # Safety
     /// Their elements are valid for reads.
     pub(super) unsafe fn gather(&self, step: usize, classes: &[u64], top: f64, to: &mut [f64]) {
-        let pairs = to.iter_mut().zip(classes);
         // SAFETY: the caller's promise.
-        unsafe {
-            if self.double {
-                pairs.for_each(|(x, &class)| *x = self.at::<f64>(step, class as usize).read() - top);
-            } else {
-                pairs.for_each(|(x, &class)| *x = f64::from(self.at::<f32>(step, class as usize).read()) - top);
-            }
+        if self.double {
+            self.each(step, classes.iter().zip(to), |at: *mut f64, x| *x = unsafe { at.read() } - top);
+        } else {
+            self.each(step, classes.iter().zip(to), |at: *mut f32, x| *x = f64::from(unsafe { at.read() }) - top);
+        }
+    }
+
+    /// Some classes of a step, by their addresses and what comes with them.
+    #[inline(always)]
+    fn each<'a, T, With>(
+        &self,
+        step: usize,
+        classes: impl Iterator<Item = (&'a u64, With)>,
+        act: impl Fn(*mut T, With),
+    ) {
+        let (row, stride) = (self.at::<T>(step, 0), self.strides[1]);
+        if stride == 1 {
+            classes.for_each(|(&class, with)| act(row.wrapping_add(class as usize), with));
+        } else {
+            classes.for_each(|(&class, with)| act(row.wrapping_offset(class as isize * stride), with));
         }
     }
 
@@ -53,17 +84,12 @@ impl Plane {
     ///
     /// # Safety
     /// Their elements are valid for writes.
-    pub(super) unsafe fn scatter(&self, step: usize, classes: &[u64], values: &[f64]) {
+    pub(super) unsafe fn scatter<'a>(&self, step: usize, values: impl Iterator<Item = (&'a u64, f64)>) {
         // SAFETY: the caller's promise.
-        unsafe {
-            if self.double {
-                values.iter().zip(classes).for_each(|(&x, &class)| self.at::<f64>(step, class as usize).write(x));
-            } else {
-                values
-                    .iter()
-                    .zip(classes)
-                    .for_each(|(&x, &class)| self.at::<f32>(step, class as usize).write(x as f32));
-            }
+        if self.double {
+            self.each(step, values, |at: *mut f64, x| unsafe { at.write(x) });
+        } else {
+            self.each(step, values, |at: *mut f32, x| unsafe { at.write(x as f32) });
         }
     }
 
@@ -73,13 +99,7 @@ impl Plane {
         for step in steps {
             for class in 0..classes {
                 // SAFETY: the caller's promise.
-                unsafe {
-                    if self.double {
-                        self.at::<f64>(step, class).write(value);
-                    } else {
-                        self.at::<f32>(step, class).write(value as f32);
-                    }
-                }
+                unsafe { self.write(step, class, value) };
             }
         }
     }
@@ -94,11 +114,17 @@ pub(super) struct Softmax<'a> {
     /// One row of logits and one of the gradient, where theirs do not lie along memory.
     logits: &'a mut [f64],
     gradient: &'a mut [f64],
+    /// Steps that are done together, and their exponentials.
+    pub at_once: usize,
+    exps: &'a mut [f64],
 }
 
 impl<'a> Softmax<'a> {
-    /// `strided`: the classes, where a row does not lie along memory.
-    pub(super) fn new(arena: &mut Arena<'a>, steps: usize, strided: usize) -> Self {
+    pub(super) fn new(arena: &mut Arena<'a>, call: &Ctc, gradient: bool) -> Self {
+        let steps = call.steps;
+        let is_strided = call.logits[1] != 1 || gradient && call.gradient[1] != 1;
+        let strided = if is_strided { call.classes } else { 0 };
+        let narrow = if is_strided { 0 } else { narrow::size(call.classes) };
         Self {
             top: arena.take(steps),
             sum: arena.take(steps),
@@ -106,29 +132,30 @@ impl<'a> Softmax<'a> {
             loops: Loops::of_this_machine(),
             logits: arena.take(strided),
             gradient: arena.take(strided),
+            at_once: if narrow > 0 { BATCH } else { 1 },
+            exps: arena.take(narrow * BATCH),
         }
     }
 
-    /// The sum of one row; with `gradient` also head · softmax, written there. The largest logit.
+    /// The sums of some rows, at most [`at_once`](Self::at_once); with `gradient` also head · softmax, written there.
     ///
     /// # Safety
-    /// Both planes are valid at the step and below `classes`.
-    pub(super) unsafe fn row(
+    /// Both planes are valid at the steps and below `classes`.
+    pub(super) unsafe fn rows(
         &mut self,
         logits: Plane,
         gradient: Option<(Plane, f64)>,
-        step: usize,
+        steps: Range<usize>,
         classes: usize,
-    ) -> f64 {
+    ) {
         // SAFETY: the caller's promise.
-        self.sum[step] = unsafe {
+        unsafe {
             if logits.double {
-                self.row_of::<f64>(logits, gradient, step, classes)
+                self.rows_of::<f64>(logits, gradient, steps, classes);
             } else {
-                self.row_of::<f32>(logits, gradient, step, classes)
+                self.rows_of::<f32>(logits, gradient, steps, classes);
             }
-        };
-        self.top[step]
+        }
     }
 
     /// Makes logarithms of the sums of all rows. Whether every row has a softmax: none with NaN or +∞, or with −∞ only.
@@ -138,6 +165,11 @@ impl<'a> Softmax<'a> {
         log_sums.copy_from_slice(sums);
         map(Function::Log, log_sums);
         sums.iter().all(|sum| sum.is_finite())
+    }
+
+    /// The largest logit of a step.
+    pub(super) fn top(&self, step: usize) -> f64 {
+        self.top[step]
     }
 
     /// The sum of e^(logit − the largest) of a step.
@@ -160,7 +192,31 @@ impl<'a> Softmax<'a> {
     }
 
     /// # Safety
-    /// As for [`row`](Self::row); `T` is what the planes hold.
+    /// As for [`rows`](Self::rows); `T` is what the planes hold.
+    unsafe fn rows_of<T: Narrow>(
+        &mut self,
+        logits: Plane,
+        gradient: Option<(Plane, f64)>,
+        steps: Range<usize>,
+        classes: usize,
+    ) {
+        if self.at_once == 1 {
+            for step in steps {
+                // SAFETY: the caller's promise.
+                self.sum[step] = unsafe { self.row_of::<T>(logits, gradient, step, classes) };
+            }
+            return;
+        }
+        let (tops, sums) = (&mut self.top[steps.clone()], &mut self.sum[steps.clone()]);
+        let size = narrow::size(classes) * steps.len();
+        // SAFETY: the buffer has room for as many f64, which hold anything, and nobody else uses it.
+        let exps = unsafe { std::slice::from_raw_parts_mut(self.exps[..size].as_mut_ptr().cast::<T>(), size) };
+        // SAFETY: the caller's promise; classes lie along memory.
+        unsafe { narrow::rows(logits, gradient, steps, classes, (tops, sums, exps)) };
+    }
+
+    /// # Safety
+    /// As for [`rows_of`](Self::rows_of).
     unsafe fn row_of<T: Row>(
         &mut self,
         logits: Plane,
@@ -255,6 +311,8 @@ row!(f32, top_f32, scale_f32);
 row!(f64, top_f64, scale_f64);
 
 const LANES: usize = 32;
+/// Lanes of smaller blocks.
+const SMALL: usize = LANES / 2;
 /// Lanes of what is left after whole blocks.
 const FEW: usize = 8;
 
@@ -274,24 +332,27 @@ macro_rules! row_loops {
             let mut lanes = [$real::NEG_INFINITY; LANES];
             let (blocks, rest) = x.as_chunks::<LANES>();
             blocks.iter().for_each(|block| raise(&mut lanes, block));
-            rest.as_chunks::<FEW>().0.iter().for_each(|block| raise(&mut lanes[..FEW], block));
+            let mut few = [$real::NEG_INFINITY; FEW];
+            lanes.as_chunks::<FEW>().0.iter().for_each(|lanes| raise(&mut few, lanes));
+            rest.as_chunks::<FEW>().0.iter().for_each(|block| raise(&mut few, block));
             match x.last_chunk::<FEW>() {
                 // It overlaps the block before it, which does not matter to a maximum.
-                Some(last) => raise(&mut lanes[..FEW], last),
-                None => x.iter().for_each(|&x| raise(&mut lanes[..1], &[x])),
+                Some(last) => raise(&mut few, last),
+                None => x.iter().for_each(|&x| raise(&mut few[..1], &[x])),
             }
-            let mut width = LANES / 2;
+            // Else the compiler makes vectors of so few lanes as the last comparisons have.
+            let mut few = std::hint::black_box(few);
+            let mut width = FEW / 2;
             while width > 0 {
-                let (low, high) = lanes.split_at_mut(width);
+                let (low, high) = few.split_at_mut(width);
                 raise(low, &high[..width]);
                 width /= 2;
             }
-            lanes[0]
+            few[0]
         }
 
         #[inline(always)]
         fn $scale(x: &mut [$real], factor: $real) {
-            const SMALL: usize = LANES / 2;
             let (blocks, rest) = x.as_chunks_mut::<SMALL>();
             for block in blocks {
                 for lane in 0..SMALL {

@@ -1,8 +1,8 @@
 //! The recursion in plain f64, where that is exact; else it says so, and `exact.rs` does the sequence.
 //!
-//! A number of the recursion is a mantissa under an exponent, and exponents stay in force for up to [`STEPS`] steps: what
-//! flows from one place to another is multiplied by the power of two between their exponents, and nothing else tells
-//! this from a recursion in plain numbers. Then exponents are renewed: each mantissa becomes 1 to 4.
+//! A number of the recursion is a mantissa under an exponent, and exponents stay in force for some steps: what flows from
+//! one place to another is multiplied by the power of two between their exponents, and nothing else tells this from a
+//! recursion in plain numbers. Then exponents are renewed: each mantissa becomes 1 to 4.
 //!
 //! Nothing is lost, however far numbers are apart:
 //! * Every class of the label has a positive emission, else the sequence is given up. So once a path reaches a place its
@@ -11,13 +11,15 @@
 //!   mantissa. With one below 2^-[`FLOOR`] the sequence is given up.
 //! * Until the next renewal emissions shrink a mantissa by 2^-[`SHRINK`] at most: they are taken relative to the likeliest
 //!   class of the step, exponents are renewed before that is spent, and a step that needs more is given up.
+//! * Nor does any grow by more than 2^[`GROW`]: a step adds three numbers at most, each times the steepest fall of the
+//!   exponents in force. That is eight steps where it is [`FALL`], and mostly several times as many.
 //!
-//! So positive mantissas stay above 2^-(580 + 300) = 2^-880, and below 4 · 3⁸ · 2^(8·80) < 2^655, and what underflows
-//! on its way to another place is far below the rounding of the number there:
-//! * Where there is none yet, each power of two is 1 or more: its exponent is [`FALL`] below the highest that flows
-//!   there, and a blank's, which may be a lower one, is not further below that of the entry before it.
+//! So positive mantissas stay above 2^-(580 + 300) = 2^-880, and below 4 · 2^656 = 2^658, and what underflows on its way to
+//! another place is far below the rounding of the number there:
+//! * Where there is none yet, the first that can come is multiplied by 1: an entry has the exponent of the blank that flows
+//!   there or, where that is not lower, one [`FALL`] below the entry's; a blank has that of its entry.
 //! * A product that underflows is below 2^-1022, and the number above 2^-880.
-//! * A power of two that underflows brings less than 2^(655 - 1023) = 2^-368. There the exponent is far above what flows
+//! * A power of two that underflows brings less than 2^(658 - 1023) = 2^-365. There the exponent is far above what flows
 //!   in, so it was not raised for that; the mantissa was 1 or more, or another that is flows in, and is above 2^-300.
 
 mod emissions;
@@ -32,13 +34,12 @@ use super::rows::{Plane, Softmax};
 use super::word::Word;
 use emissions::Emissions;
 use exponents::{Exponents, Way};
-use loops::{LANES, Loops, exponent, pow2};
+use loops::{Block, Both, Emission, LANES, Loops, exponent, pow2};
 use rows::Rows;
 
-/// Steps between renewals, at most.
-const STEPS: usize = 8;
 const FLOOR: i32 = 580;
 const SHRINK: u64 = 300;
+const GROW: u64 = 656;
 const FALL: i32 = 80;
 
 /// The exponent of a 0 that no number flows into.
@@ -56,64 +57,60 @@ pub(super) struct GivenUp;
 /// Working memory.
 pub(super) struct Scaled<'a> {
     loops: Loops,
-    width: usize,
     pub emissions: Emissions<'a>,
     /// By entry: its emission at one step; then zeros.
-    entries: &'a mut [f64],
+    entries: &'a mut [Block<f64>],
     /// Forward rows: all of one segment, or the last two.
     rows: Rows<'a>,
+    /// The last of them.
+    last: usize,
     /// The first forward row of each segment, where there are several.
     starts: Rows<'a>,
     segment: usize,
     ahead: Exponents<'a>,
-    /// The backward row, and the same times the emissions of its step, each part with a block of zeros behind it.
+    /// The backward row.
     back: Rows<'a>,
-    emitted: [&'a mut [f64]; 2],
     behind: Exponents<'a>,
-    half: [&'a mut [f64]; 2],
-    weights: &'a mut [f64],
-    posterior: &'a mut [f64],
+    half: &'a mut [Both<f64>],
+    weights: &'a mut [Block<f64>],
 }
 
 impl<'a> Scaled<'a> {
     pub(super) fn new(arena: &mut Arena<'a>, steps: usize, labels: usize, gradient: bool) -> Self {
-        let width = (labels + 1).next_multiple_of(LANES);
+        let blocks = (labels + 1).div_ceil(LANES);
         let segment = match steps.max(1) {
             _ if !gradient => 2,
-            steps if steps.saturating_mul(width.saturating_mul(2)) <= KEPT => steps,
+            steps if steps.saturating_mul(blocks.saturating_mul(2 * LANES)) <= KEPT => steps,
             steps => (1 + steps.isqrt()).min(steps),
         };
         let starts = if gradient && segment < steps { steps.div_ceil(segment) } else { 0 };
-        let back = if gradient { width } else { 0 };
+        let back = if gradient { blocks } else { 0 };
         Self {
             loops: Loops::of_this_machine(),
-            width,
             emissions: Emissions::new(arena, steps, labels, gradient),
-            entries: arena.take(width),
-            rows: Rows::new(arena, width, segment),
-            starts: Rows::new(arena, width, starts),
+            entries: arena.take(blocks),
+            rows: Rows::new(arena, blocks, segment),
+            last: 0,
+            starts: Rows::new(arena, blocks, starts),
             segment,
-            ahead: Exponents::new(arena, width, Way::Forward),
-            back: Rows::new(arena, back, if gradient { 1 } else { 0 }),
-            emitted: [arena.take(back + LANES), arena.take(back + LANES)],
+            ahead: Exponents::new(arena, blocks, Way::Forward),
+            back: Rows::new(arena, back, 1),
             behind: Exponents::new(arena, back, Way::Backward),
-            half: [arena.take(back), arena.take(back)],
+            half: arena.take(back),
             weights: arena.take(back),
-            posterior: arena.take(labels + 1),
         }
     }
 
     /// Begins a sequence.
     pub(super) fn spell(&mut self, word: &Word) {
         self.emissions.spell(word);
-        self.entries.fill(0.0);
-        self.rows.clear_fronts();
-        self.ahead.skips.fill(0.0);
-        self.behind.skips.fill(0.0);
-        self.emitted.iter_mut().for_each(|part| part.fill(0.0));
+        self.entries.as_flattened_mut().fill(0.0);
+        let (ahead, behind) = (self.ahead.skips.as_flattened_mut(), self.behind.skips.as_flattened_mut());
+        ahead.fill(0.0);
+        behind.fill(0.0);
         for (entry, _) in word.skips().enumerate().filter(|(_, skips)| *skips) {
-            self.ahead.skips[entry] = 1.0;
-            if let Some(skips) = self.behind.skips.get_mut(entry - 1) {
+            ahead[entry] = 1.0;
+            if let Some(skips) = behind.get_mut(entry - 1) {
                 *skips = 1.0;
             }
         }
@@ -122,7 +119,7 @@ impl<'a> Scaled<'a> {
     /// Spreads the emissions of a step over the entries; that of the blank.
     fn emit(&mut self, word: &Word, step: usize) -> f64 {
         let row = self.emissions.row(step);
-        for (emission, &place) in self.entries.iter_mut().zip(word.places()) {
+        for (emission, &place) in self.entries.as_flattened_mut().iter_mut().zip(word.places()) {
             *emission = row[place as usize];
         }
         row[0]
@@ -130,29 +127,33 @@ impl<'a> Scaled<'a> {
 
     /// The forward row of a step, whose emissions are known.
     pub(super) fn forward(&mut self, word: &Word, step: usize) -> Result<(), GivenUp> {
-        let place = step % self.segment;
         if step.max(word.count) > MOST {
             return Err(GivenUp);
         }
         if step == 0 {
-            let blank = self.emit(word, 0);
-            let (entries, blanks) = self.rows.row_mut(0);
-            entries.fill(0.0);
-            blanks.fill(0.0);
-            (entries[0], blanks[0]) = (self.entries[0], blank);
-            self.ahead.start(self.loops, None);
-            self.rows.set_exponents(0, self.ahead.now());
-            if !self.ahead.allow(self.emissions.spread(0)) {
-                return Err(GivenUp);
-            }
+            self.begin(word)?;
         } else {
-            self.advance(word, step, if place == 0 { self.segment - 1 } else { place - 1 }, place)?;
+            let place = if self.last + 1 == self.segment { 0 } else { self.last + 1 };
+            self.advance(word, step, self.last, place)?;
+            self.last = place;
         }
-        if place == 0 && self.starts.count > 0 {
+        if self.last == 0 && self.starts.count > 0 {
             self.renew(0)?;
             self.starts.copy_row(step / self.segment, &self.rows, 0);
         }
         Ok(())
+    }
+
+    /// The first forward row.
+    fn begin(&mut self, word: &Word) -> Result<(), GivenUp> {
+        self.last = 0;
+        let blank = self.emit(word, 0);
+        let row = self.rows.row_mut(0);
+        row.fill([[0.0; LANES]; 2]);
+        (row[0][0][0], row[0][1][0]) = (self.entries[0][0], blank);
+        self.ahead.start(self.loops, None);
+        self.rows.set_exponents(0, self.ahead.now());
+        if self.ahead.allow(self.emissions.spread(0)) { Ok(()) } else { Err(GivenUp) }
     }
 
     /// Renews the exponents of a forward row.
@@ -173,20 +174,22 @@ impl<'a> Scaled<'a> {
         }
         let blank = self.emit(word, step);
         let (row, target) = self.rows.pair(from, to);
-        self.loops.forward(target, row.before, row.numbers, self.ahead.flow(self.entries, blank));
+        self.loops.forward(target, row, self.ahead.flow(), Emission { entries: self.entries, blank });
         self.rows.share_exponents(to, from);
         Ok(())
     }
 
     /// The probability of all paths by mantissa and even exponent, but for the sums of the softmax: paths end with the
     /// last entry or the last blank.
-    pub(super) fn total(&self, word: &Word, steps: usize) -> (f64, i32) {
-        let (n, last) = (word.count, word.count.saturating_sub(1));
-        let (entries, blanks) = self.rows.row((steps - 1) % self.segment).numbers;
-        let (of_entries, of_blanks) = self.ahead.now();
-        let e = of_entries[last].max(of_blanks[n]);
-        // Without labels the entry is 0.
-        let m = entries[last] * pow2(of_entries[last] - e) + blanks[n] * pow2(of_blanks[n] - e);
+    pub(super) fn total(&self, word: &Word) -> (f64, i32) {
+        let (row, exponents) = (self.rows.row(self.last), self.ahead.now());
+        // Without labels the first entry is 0.
+        let (entry, blank) = (word.count.saturating_sub(1), word.count);
+        let of_entry = exponents[entry / LANES][0][entry % LANES];
+        let of_blank = exponents[blank / LANES][1][blank % LANES];
+        let e = of_entry.max(of_blank);
+        let m = row[entry / LANES][0][entry % LANES] * pow2(of_entry - e)
+            + row[blank / LANES][1][blank % LANES] * pow2(of_blank - e);
         if m > 0.0 {
             let normal = exponent(m) & !1;
             (m * pow2(-normal), e + normal)
@@ -207,46 +210,47 @@ impl<'a> Scaled<'a> {
         (mantissa, exponent): (f64, i32),
         steps: usize,
     ) -> Result<(), GivenUp> {
-        let inverse = 1.0 / mantissa;
         let mut known = None;
+        let mut place = self.last;
         for t in (0..steps).rev() {
-            let place = t % self.segment;
             if t + 1 == steps {
                 self.end(word);
             } else {
                 self.retreat(word, t)?;
-            }
-            // Of the last segment the rows are still there.
-            if t + 1 < steps && place + 1 == self.segment {
-                self.again(word, t - place)?;
+                place = if place == 0 { self.segment - 1 } else { place - 1 };
+                // Of the last segment the rows are still there.
+                if place + 1 == self.segment {
+                    self.again(word, t - place)?;
+                }
             }
             let epochs = (t - place + self.rows.epoch(place), self.behind.renewals);
             if known != Some(epochs) {
                 known = Some(epochs);
-                let (ahead, behind) = (self.rows.exponents(place), self.behind.now());
-                let [entries, blanks] = &mut self.half;
-                self.loops.halves(entries, ahead.0, behind.0, exponent);
-                self.loops.halves(blanks, ahead.1, behind.1, exponent);
+                self.loops.halves(self.half, self.rows.exponents(place), self.behind.now(), exponent);
             }
-            self.weigh(word, place);
-            let weight = 1.0 / softmax.sum(t);
-            for (slope, emission) in self.posterior.iter_mut().zip(self.emissions.row(t)) {
-                *slope = head * (emission * weight - *slope * inverse);
-            }
+            let blanks = self.weigh(word, place);
+            let (weight, inverse) = (1.0 / softmax.sum(t), 1.0 / mantissa);
+            let slope = |emission: f64, posterior: f64| head * (emission * weight - posterior * inverse);
+            let (emissions, weights) = (self.emissions.row(t), self.weights.as_flattened());
+            let [blank, classes @ ..] = word.classes() else { unreachable!("the blank is a class") };
+            let slopes = emissions[1..].iter().zip(word.firsts());
+            let slopes = slopes.map(|(&emission, &first)| slope(emission, weights[first as usize]));
             // SAFETY: the caller's promise.
-            unsafe { plane.scatter(t, word.classes(), self.posterior) };
+            unsafe {
+                plane.write(t, *blank as usize, slope(emissions[0], blanks));
+                plane.scatter(t, classes.iter().zip(slopes));
+            }
         }
         Ok(())
     }
 
     /// The last backward row.
     fn end(&mut self, word: &Word) {
-        let (entries, blanks) = self.back.row_mut(0);
-        entries.fill(0.0);
-        blanks.fill(0.0);
-        blanks[word.count] = 1.0;
-        if word.count > 0 {
-            entries[word.count - 1] = 1.0;
+        let row = self.back.row_mut(0);
+        row.fill([[0.0; LANES]; 2]);
+        row[word.count / LANES][1][word.count % LANES] = 1.0;
+        if let Some(last) = word.count.checked_sub(1) {
+            row[last / LANES][0][last % LANES] = 1.0;
         }
         self.behind.start(self.loops, None);
     }
@@ -261,10 +265,8 @@ impl<'a> Scaled<'a> {
             }
         }
         let blank = self.emit(word, step + 1);
-        let flow = self.behind.flow(self.entries, blank);
-        let ([entries, blanks], width) = (&mut self.emitted, self.width);
-        self.loops.emit((&mut entries[..width], &mut blanks[..width]), self.back.row(0).numbers, flow);
-        self.loops.backward(self.back.row_mut(0), (entries, blanks), flow);
+        let emission = Emission { entries: self.entries, blank };
+        self.loops.backward(self.back.row_mut(0), self.behind.flow(), emission);
         Ok(())
     }
 
@@ -278,14 +280,14 @@ impl<'a> Scaled<'a> {
         Ok(())
     }
 
-    /// By different class, the posterior of its states times the mantissa of the probability of all paths.
-    fn weigh(&mut self, word: &Word, place: usize) {
-        let (forward, backward) = (self.rows.row(place).numbers, self.back.row(0).numbers);
-        let [half_entries, half_blanks] = &self.half;
-        self.posterior[..word.classes().len()].fill(0.0);
-        self.posterior[0] = self.loops.weigh(self.weights, forward, backward, (half_entries, half_blanks));
-        for (weight, &place) in self.weights.iter().zip(word.places()) {
-            self.posterior[place as usize] += weight;
+    /// The posterior of the blank, and by first entry of a class that of the class, times the mantissa of the probability
+    /// of all paths.
+    fn weigh(&mut self, word: &Word, place: usize) -> f64 {
+        let blanks = self.loops.weigh(self.weights, self.rows.row(place), self.back.row(0), self.half);
+        let weights = self.weights.as_flattened_mut();
+        for (entry, first) in word.repeats() {
+            weights[first] += weights[entry];
         }
+        blanks
     }
 }

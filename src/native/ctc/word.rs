@@ -8,6 +8,10 @@ pub(super) struct Word<'a> {
     classes: &'a mut [u64],
     different: usize,
     place: &'a mut [u64],
+    /// By different class, but for the blank: the first entry that has it.
+    first: &'a mut [u64],
+    /// The other entries.
+    again: &'a mut [u64],
     skips: &'a mut [u64],
 }
 
@@ -19,6 +23,8 @@ impl<'a> Word<'a> {
             classes: arena.take(width),
             different: 0,
             place: arena.take(labels),
+            first: arena.take(labels),
+            again: arena.take(labels),
             skips: arena.take(labels),
         }
     }
@@ -31,8 +37,14 @@ impl<'a> Word<'a> {
         for (entry, &class) in entries.iter().enumerate() {
             let known = self.classes[..self.different].iter().position(|&c| c == class);
             let place = known.unwrap_or(self.different);
-            self.classes[place] = class;
-            self.different = self.different.max(place + 1);
+            match known {
+                Some(_) => self.again[entry + 1 - self.different] = entry as u64,
+                None => {
+                    self.classes[place] = class;
+                    self.first[place - 1] = entry as u64;
+                    self.different += 1;
+                }
+            }
             self.place[entry] = place as u64;
             self.skips[entry] = u64::from(entry > 0 && entries[entry - 1] != class);
         }
@@ -46,6 +58,17 @@ impl<'a> Word<'a> {
     /// By entry: the place of its class among the different ones.
     pub(super) fn places(&self) -> &[u64] {
         &self.place[..self.count]
+    }
+
+    /// The entries that are the first of their class, in the order of the different classes.
+    pub(super) fn firsts(&self) -> &[u64] {
+        &self.first[..self.different - 1]
+    }
+
+    /// Each other entry, with the first of its class.
+    pub(super) fn repeats(&self) -> impl Iterator<Item = (usize, usize)> {
+        let again = &self.again[..self.count + 1 - self.different];
+        again.iter().map(|&entry| (entry as usize, self.first[self.place[entry as usize] as usize - 1] as usize))
     }
 
     /// By entry: whether the blank before it may be skipped.

@@ -6,13 +6,13 @@ use super::super::word::Word;
 use super::loops::{Loops, exponent};
 use std::ops::Range;
 
-/// Steps whose emissions are made together: their exponentials are one call, without a rest in each row.
+/// Steps whose emissions are made together: their exponentials are one call, without a rest in each row. A power of two.
 pub(in super::super) const BATCH: usize = 16;
 
 pub(in super::super) struct Emissions<'a> {
     loops: Loops,
     different: usize,
-    /// Rows that are kept: all steps, or a batch.
+    /// The bits of a step that say where its row is kept: all, or those within a batch.
     kept: usize,
     /// By kept step and different class: e^(logit − the largest of the step).
     rows: &'a mut [f64],
@@ -22,12 +22,12 @@ pub(in super::super) struct Emissions<'a> {
 
 impl<'a> Emissions<'a> {
     pub(super) fn new(arena: &mut Arena<'a>, steps: usize, labels: usize, gradient: bool) -> Self {
-        let kept = if gradient { steps } else { BATCH };
+        let (rows, kept) = if gradient { (steps, usize::MAX) } else { (BATCH, BATCH - 1) };
         Self {
             loops: Loops::of_this_machine(),
             different: 0,
             kept,
-            rows: arena.take((labels + 1).saturating_mul(kept)),
+            rows: arena.take((labels + 1).saturating_mul(rows)),
             spread: arena.take(steps),
         }
     }
@@ -37,7 +37,7 @@ impl<'a> Emissions<'a> {
     }
 
     fn place(&self, step: usize) -> Range<usize> {
-        let start = step % self.kept * self.different;
+        let start = (step & self.kept) * self.different;
         start..start + self.different
     }
 

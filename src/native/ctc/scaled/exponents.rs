@@ -1,8 +1,8 @@
 //! The exponents in force in one direction of the recursion, and their renewal.
 
 use super::super::arena::Arena;
-use super::loops::{Flow, LANES, Loops, PairMut, pow2};
-use super::{FALL, FLOOR, GivenUp, NONE, SHRINK, STEPS};
+use super::loops::{Block, Both, Flow, Loops, exponent, pow2};
+use super::{FALL, FLOOR, GROW, GivenUp, NONE, SHRINK};
 
 /// Which way numbers flow.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -13,133 +13,102 @@ pub(super) enum Way {
     Backward,
 }
 
-/// Where the exponents begin between those that only stand for a neighbour.
-const FIRST: usize = LANES;
-
 pub(super) struct Exponents<'a> {
     way: Way,
-    width: usize,
-    /// Of entries and of blanks, with a block before and one behind.
-    entries: &'a mut [i32],
-    blanks: &'a mut [i32],
-    next_entries: &'a mut [i32],
-    next_blanks: &'a mut [i32],
+    now: &'a mut [Both<i32>],
+    next: &'a mut [Both<i32>],
     /// By entry: 1 where a skip arrives, else 0.
-    pub skips: &'a mut [f64],
-    blank_to_entry: &'a mut [f64],
-    skip: &'a mut [f64],
-    entry_to_blank: &'a mut [f64],
-    steps: usize,
-    spent: u64,
+    pub skips: &'a mut [Block<f64>],
+    flow: &'a mut [Flow],
+    /// Binary digits by which a step may raise a mantissa, and by which those since the renewal may have raised or
+    /// lowered one.
+    rise: u64,
+    risen: u64,
+    sunk: u64,
     /// How often exponents have come into force.
     pub renewals: usize,
 }
 
 impl<'a> Exponents<'a> {
-    pub(super) fn new(arena: &mut Arena<'a>, width: usize, way: Way) -> Self {
+    pub(super) fn new(arena: &mut Arena<'a>, blocks: usize, way: Way) -> Self {
         Self {
             way,
-            width,
-            entries: arena.take(width + 2 * LANES),
-            blanks: arena.take(width + 2 * LANES),
-            next_entries: arena.take(width),
-            next_blanks: arena.take(width),
-            skips: arena.take(width),
-            blank_to_entry: arena.take(width),
-            skip: arena.take(width),
-            entry_to_blank: arena.take(width),
-            steps: 0,
-            spent: 0,
+            now: arena.take(blocks),
+            next: arena.take(blocks),
+            skips: arena.take(blocks),
+            flow: arena.take(blocks),
+            rise: 0,
+            risen: 0,
+            sunk: 0,
             renewals: 0,
         }
     }
 
-    /// Those of entries and of blanks.
-    pub(super) fn now(&self) -> (&[i32], &[i32]) {
-        (&self.entries[FIRST..][..self.width], &self.blanks[FIRST..][..self.width])
+    pub(super) fn now(&self) -> &[Both<i32>] {
+        self.now
     }
 
-    /// How numbers flow under these exponents at a step with such emissions.
-    pub(super) fn flow<'b>(&'b self, entries: &'b [f64], blank: f64) -> Flow<'b> {
-        let Self { blank_to_entry, skip, entry_to_blank, .. } = self;
-        Flow { blank_to_entry, skip, entry_to_blank, entries, blank }
+    /// How numbers flow under these exponents.
+    pub(super) fn flow(&self) -> &[Flow] {
+        self.flow
     }
 
     /// Whether one more step, with emissions of this spread, can use the exponents in force.
     pub(super) fn allow(&mut self, spread: u64) -> bool {
-        self.steps += 1;
-        self.spent += spread;
-        self.steps <= STEPS && self.spent <= SHRINK
+        self.risen += self.rise;
+        self.sunk += spread;
+        self.risen <= GROW && self.sunk <= SHRINK
     }
 
     /// Puts exponents in force: those given, or all 0.
-    pub(super) fn start(&mut self, loops: Loops, exponents: Option<(&[i32], &[i32])>) {
-        let range = FIRST..FIRST + self.width;
+    pub(super) fn start(&mut self, loops: Loops, exponents: Option<&[Both<i32>]>) {
         match exponents {
-            Some((entries, blanks)) => {
-                self.entries[range.clone()].copy_from_slice(entries);
-                self.blanks[range].copy_from_slice(blanks);
-            }
-            None => {
-                self.entries[range.clone()].fill(0);
-                self.blanks[range].fill(0);
-            }
+            Some(exponents) => self.now.copy_from_slice(exponents),
+            None => self.now.as_flattened_mut().as_flattened_mut().fill(0),
         }
         self.derive(loops);
     }
 
     fn derive(&mut self, loops: Loops) {
-        let (width, end) = (self.width, FIRST + self.width);
-        for exponents in [&mut *self.entries, &mut *self.blanks] {
-            exponents[FIRST - 1] = exponents[FIRST];
-            exponents[end] = exponents[end - 1];
-        }
-        let (entries, blanks) = (&self.entries[FIRST..end], &self.blanks[FIRST..end]);
-        let (from_blank, from_entry, into_blank) = match self.way {
-            Way::Forward => (FIRST, FIRST - 1, FIRST - 1),
-            Way::Backward => (FIRST + 1, FIRST + 1, FIRST),
+        let steepest = match self.way {
+            Way::Forward => loops.flow_forward(self.flow, self.now, self.skips),
+            Way::Backward => loops.flow_backward(self.flow, self.now, self.skips),
         };
-        loops.ratios(self.blank_to_entry, &self.blanks[from_blank..][..width], entries);
-        loops.ratios(self.skip, &self.entries[from_entry..][..width], entries);
-        loops.multiply(self.skip, self.skips);
-        loops.ratios(self.entry_to_blank, &self.entries[into_blank..][..width], blanks);
-        (self.steps, self.spent) = (0, 0);
+        // Up to three numbers flow together.
+        self.rise = 2 + exponent(steepest) as u64;
+        (self.risen, self.sunk) = (0, 0);
         self.renewals += 1;
     }
 
     /// Renews the exponents with those of a row, and moves the row to them.
-    pub(super) fn renew(&mut self, loops: Loops, (entries, blanks): PairMut) -> Result<(), GivenUp> {
-        let range = FIRST..FIRST + self.width;
-        self.next_entries.copy_from_slice(&self.entries[range.clone()]);
-        self.next_blanks.copy_from_slice(&self.blanks[range.clone()]);
-        loops.measure(self.next_entries, entries, NONE);
-        loops.measure(self.next_blanks, blanks, NONE);
+    pub(super) fn renew(&mut self, loops: Loops, row: &mut [Both<f64>]) -> Result<(), GivenUp> {
+        loops.measure(self.next, self.now, row);
         self.limit();
-        let least_entry = loops.rescale(entries, &self.entries[range.clone()], self.next_entries);
-        let least_blank = loops.rescale(blanks, &self.blanks[range.clone()], self.next_blanks);
-        self.entries[range.clone()].copy_from_slice(self.next_entries);
-        self.blanks[range].copy_from_slice(self.next_blanks);
+        let least = loops.rescale(row, self.now, self.next);
+        self.now.copy_from_slice(self.next);
         self.derive(loops);
-        if least_entry.min(least_blank) >= pow2(-FLOOR) { Ok(()) } else { Err(GivenUp) }
+        if least >= pow2(-FLOOR) { Ok(()) } else { Err(GivenUp) }
     }
 
-    /// Raises exponents that are more than [`FALL`] below one that flows there.
+    /// Raises exponents that are more than [`FALL`] below one that flows there; where there is no number yet, to that of
+    /// the first that can come.
     fn limit(&mut self) {
-        let mut places = self.next_entries.iter_mut().zip(self.next_blanks.iter_mut());
+        let fall = |exponent: i32| if exponent == NONE { 0 } else { FALL };
+        let places = self.next.iter_mut().flat_map(|[entries, blanks]| entries.iter_mut().zip(blanks));
         match self.way {
             Way::Forward => {
                 let mut before = NONE;
                 for (entry, blank) in places {
-                    *blank = (*blank).max(before);
-                    before = (*entry).max(before).max(*blank - FALL) - FALL;
-                    *entry = before + FALL;
+                    *blank = (*blank).max(before - fall(*blank));
+                    *entry = (*entry).max(before - FALL).max(*blank - fall(*entry));
+                    before = *entry;
                 }
             }
             Way::Backward => {
                 let (mut entry_after, mut blank_after) = (NONE, NONE);
-                while let Some((entry, blank)) = places.next_back() {
-                    *entry = (*entry).max(entry_after - FALL).max(blank_after - FALL);
-                    *blank = (*blank).max(*entry - FALL);
+                for (entry, blank) in places.rev() {
+                    *entry = (*entry).max(entry_after - FALL).max(blank_after - fall(*entry));
+                    *blank = (*blank).max(*entry - fall(*blank));
                     (entry_after, blank_after) = (*entry, *blank);
                 }
             }

@@ -2,11 +2,33 @@
 
 #![allow(clippy::needless_range_loop)] // several arrays go by one index
 
+use super::super::arena::Plain;
 use super::super::levels::at_every_level;
+use super::NONE;
 
 pub(super) const LANES: usize = 8;
 
-type Block<T> = [T; LANES];
+pub(super) type Block<T> = [T; LANES];
+
+/// Those of entries, and of the blanks before them.
+pub(super) type Both<T> = [Block<T>; 2];
+
+/// What numbers are multiplied with on their way from one row into the next, by where they arrive: into an entry from a
+/// blank, and from another entry, which may not be allowed; into a blank. Powers of two, or 0.
+#[derive(Clone, Copy)]
+pub(super) struct Flow {
+    blank_to_entry: Block<f64>,
+    skip: Block<f64>,
+    entry_to_blank: Block<f64>,
+}
+impl Plain for Flow {}
+
+/// What a step emits: at entries, and the blank.
+#[derive(Clone, Copy)]
+pub(super) struct Emission<'a> {
+    pub entries: &'a [Block<f64>],
+    pub blank: f64,
+}
 
 /// By lane. A block is computed as a whole before any of it is stored, so that the compiler makes vectors of it.
 #[inline(always)]
@@ -24,14 +46,16 @@ fn one_block() {
     std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
 }
 
+/// One place later, behind what came before.
 #[inline(always)]
-fn blocks<T>(x: &[T]) -> &[Block<T>] {
-    x.as_chunks().0
+fn later<T: Copy + Default>(before: T, x: Block<T>) -> Block<T> {
+    block(|l| if l == 0 { before } else { x[l - 1] })
 }
 
+/// One place earlier, before what comes after.
 #[inline(always)]
-fn blocks_mut<T>(x: &mut [T]) -> &mut [Block<T>] {
-    x.as_chunks_mut().0
+fn earlier<T: Copy + Default>(x: Block<T>, after: T) -> Block<T> {
+    block(|l| if l == LANES - 1 { after } else { x[l + 1] })
 }
 
 /// The lanes joined, by halves: a fixed order.
@@ -53,6 +77,11 @@ fn smaller(a: f64, b: f64) -> f64 {
     if b < a { b } else { a }
 }
 
+#[inline(always)]
+fn larger(a: f64, b: f64) -> f64 {
+    if b > a { b } else { a }
+}
+
 /// 2^power, of what lies outside the normal numbers 0 or the largest.
 #[inline(always)]
 pub(super) fn pow2(power: i32) -> f64 {
@@ -67,143 +96,142 @@ pub(super) fn exponent(x: f64) -> i32 {
     (x.to_bits() >> 52) as i32 - 1023
 }
 
-/// What numbers are multiplied with on their way from one row into the next, by where they arrive.
-#[derive(Clone, Copy)]
-pub(super) struct Flow<'a> {
-    /// Powers of two: into an entry from a blank, and from another entry, which may not be allowed; into a blank.
-    pub blank_to_entry: &'a [f64],
-    pub skip: &'a [f64],
-    pub entry_to_blank: &'a [f64],
-    /// Emissions: of entries, and of the blank.
-    pub entries: &'a [f64],
-    pub blank: f64,
-}
-
-/// Entries and blanks.
-pub(super) type Pair<'a> = (&'a [f64], &'a [f64]);
-pub(super) type PairMut<'a> = (&'a mut [f64], &'a mut [f64]);
-
-/// A step of forward variables; `before` is the entries, one place later:
+/// A step of forward variables:
 ///
-/// `to entry[l] = (entry[l] + blank[l]·… + before[l]·…) · emission[l]`, `to blank[l] = (blank[l] + before[l]·…) · emission`
+/// `to entry[l] = (entry[l] + blank[l]·… + entry[l - 1]·…) · emission[l]`, `to blank[l] = (blank[l] + entry[l - 1]·…) · emission`
 #[inline(always)]
-fn forward(to: PairMut, before: &[f64], from: Pair, flow: Flow) {
-    let (to_entries, to_blanks) = (blocks_mut(to.0), blocks_mut(to.1));
-    let n = to_entries.len();
-    let to_blanks = &mut to_blanks[..n];
-    let (before, entries, blanks) = (&blocks(before)[..n], &blocks(from.0)[..n], &blocks(from.1)[..n]);
-    let (blank_to_entry, skip) = (&blocks(flow.blank_to_entry)[..n], &blocks(flow.skip)[..n]);
-    let (entry_to_blank, emission) = (&blocks(flow.entry_to_blank)[..n], &blocks(flow.entries)[..n]);
+fn forward(to: &mut [Both<f64>], from: &[Both<f64>], flow: &[Flow], emission: Emission) {
+    let n = to.len();
+    let (from, flow, emissions) = (&from[..n], &flow[..n], &emission.entries[..n]);
+    let mut last = 0.0;
     for i in 0..n {
         one_block();
-        let (before, entry, blank, emission) = (before[i], entries[i], blanks[i], emission[i]);
-        let (blank_to_entry, skip, entry_to_blank) = (blank_to_entry[i], skip[i], entry_to_blank[i]);
-        let sum = block(|l| (entry[l] + blank[l] * blank_to_entry[l]) + before[l] * skip[l]);
-        let to_entry = block(|l| sum[l] * emission[l]);
-        let to_blank = block(|l| (blank[l] + before[l] * entry_to_blank[l]) * flow.blank);
-        (to_entries[i], to_blanks[i]) = (to_entry, to_blank);
+        let ([entry, blank], flow, emissions) = (from[i], flow[i], emissions[i]);
+        let before = later(last, entry);
+        let sum = block(|l| (entry[l] + blank[l] * flow.blank_to_entry[l]) + before[l] * flow.skip[l]);
+        let to_entry = block(|l| sum[l] * emissions[l]);
+        let to_blank = block(|l| (blank[l] + before[l] * flow.entry_to_blank[l]) * emission.blank);
+        to[i] = [to_entry, to_blank];
+        last = entry[LANES - 1];
     }
 }
 
-/// Numbers times the emissions of their step.
-#[inline(always)]
-fn emit(to: PairMut, from: Pair, flow: Flow) {
-    let (to_entries, to_blanks) = (blocks_mut(to.0), blocks_mut(to.1));
-    let n = to_entries.len();
-    let to_blanks = &mut to_blanks[..n];
-    let (entries, blanks, emission) = (&blocks(from.0)[..n], &blocks(from.1)[..n], &blocks(flow.entries)[..n]);
-    for i in 0..n {
-        one_block();
-        let (entry, blank, emission) = (entries[i], blanks[i], emission[i]);
-        to_entries[i] = block(|l| entry[l] * emission[l]);
-        to_blanks[i] = block(|l| blank[l] * flow.blank);
-    }
-}
-
-/// A step of backward variables from what [`emit`] made of them, followed by a block of zeros:
+/// A step of backward variables in place, from what they are times the emissions of their step:
 ///
-/// `to entry[l] = entry[l] + blank[l + 1]·… + entry[l + 1]·…`, `to blank[l] = blank[l] + entry[l]·…`
+/// `entry[l] ← entry[l] + blank[l + 1]·… + entry[l + 1]·…`, `blank[l] ← blank[l] + entry[l]·…`
 #[inline(always)]
-fn backward(to: PairMut, from: Pair, flow: Flow) {
-    let (to_entries, to_blanks) = (blocks_mut(to.0), blocks_mut(to.1));
-    let n = to_entries.len();
-    let to_blanks = &mut to_blanks[..n];
-    let (entry_after, blank_after) = (&blocks(&from.0[1..])[..n], &blocks(&from.1[1..])[..n]);
-    let (entries, blanks) = (&blocks(from.0)[..n], &blocks(from.1)[..n]);
-    let (blank_to_entry, skip) = (&blocks(flow.blank_to_entry)[..n], &blocks(flow.skip)[..n]);
-    let entry_to_blank = &blocks(flow.entry_to_blank)[..n];
-    for i in 0..n {
+fn backward(row: &mut [Both<f64>], flow: &[Flow], emission: Emission) {
+    let n = row.len();
+    let (flow, emissions) = (&flow[..n], &emission.entries[..n]);
+    let (mut entry_after, mut blank_after) = (0.0, 0.0);
+    for i in (0..n).rev() {
         one_block();
-        let (entry, blank, entry_after, blank_after) = (entries[i], blanks[i], entry_after[i], blank_after[i]);
-        let (blank_to_entry, skip, entry_to_blank) = (blank_to_entry[i], skip[i], entry_to_blank[i]);
-        let to_entry = block(|l| (entry[l] + blank_after[l] * blank_to_entry[l]) + entry_after[l] * skip[l]);
-        let to_blank = block(|l| blank[l] + entry[l] * entry_to_blank[l]);
-        (to_entries[i], to_blanks[i]) = (to_entry, to_blank);
+        let ([entry, blank], flow, emissions) = (row[i], flow[i], emissions[i]);
+        let entry = block(|l| entry[l] * emissions[l]);
+        let blank = block(|l| blank[l] * emission.blank);
+        let (next_entry, next_blank) = (earlier(entry, entry_after), earlier(blank, blank_after));
+        let to_entry = block(|l| (entry[l] + next_blank[l] * flow.blank_to_entry[l]) + next_entry[l] * flow.skip[l]);
+        let to_blank = block(|l| blank[l] + entry[l] * flow.entry_to_blank[l]);
+        row[i] = [to_entry, to_blank];
+        (entry_after, blank_after) = (entry[0], blank[0]);
     }
 }
 
-/// Adds to exponents those of their mantissas, to an even sum; 0 has `none`.
+/// Exponents with those of their mantissas added, to an even sum; 0 has [`NONE`].
 #[inline(always)]
-fn measure(exponents: &mut [i32], mantissas: &[f64], none: i32) {
-    for (exponents, mantissas) in blocks_mut(exponents).iter_mut().zip(blocks(mantissas)) {
-        one_block();
-        let (old, x) = (*exponents, *mantissas);
-        *exponents = block(|l| if x[l] > 0.0 { (old[l] + exponent(x[l])) & !1 } else { none });
+fn measure(to: &mut [Both<i32>], exponents: &[Both<i32>], mantissas: &[Both<f64>]) {
+    let n = to.len();
+    let (exponents, mantissas) = (&exponents[..n], &mantissas[..n]);
+    for i in 0..n {
+        for part in 0..2 {
+            one_block();
+            let (old, x) = (exponents[i][part], mantissas[i][part]);
+            let sum = block(|l| (old[l] + exponent(x[l])) & !1);
+            to[i][part] = block(|l| if x[l] > 0.0 { sum[l] } else { NONE });
+        }
     }
 }
 
 /// Moves mantissas from old exponents to new ones. Returns the smallest of those that were not 0, at most 1.
 #[inline(always)]
-fn rescale(mantissas: &mut [f64], old: &[i32], new: &[i32]) -> f64 {
-    let mantissas = blocks_mut(mantissas);
+fn rescale(mantissas: &mut [Both<f64>], old: &[Both<i32>], new: &[Both<i32>]) -> f64 {
     let n = mantissas.len();
-    let (old, new) = (&blocks(old)[..n], &blocks(new)[..n]);
+    let (old, new) = (&old[..n], &new[..n]);
     let mut least = [1.0f64; LANES];
     for i in 0..n {
-        one_block();
-        let (x, old, new) = (mantissas[i], old[i], new[i]);
-        let moved = block(|l| x[l] * pow2(old[l] - new[l]));
-        mantissas[i] = moved;
-        // A number that becomes 0 is no 0.
-        let positive = block(|l| if x[l] == 0.0 { 1.0 } else { moved[l] });
-        least = block(|l| smaller(least[l], positive[l]));
+        for part in 0..2 {
+            one_block();
+            let (x, old, new) = (mantissas[i][part], old[i][part], new[i][part]);
+            let moved = block(|l| x[l] * pow2(old[l] - new[l]));
+            mantissas[i][part] = moved;
+            // A number that becomes 0 is no 0.
+            let positive = block(|l| if x[l] == 0.0 { 1.0 } else { moved[l] });
+            least = block(|l| smaller(least[l], positive[l]));
+        }
     }
     fold(least, smaller)
 }
 
-/// `to[l] = 2^(from[l] − at[l])`
+/// How numbers flow forward under exponents, by where a skip arrives. Returns the largest power of two, at least 1.
 #[inline(always)]
-fn ratios(to: &mut [f64], from: &[i32], at: &[i32]) {
-    let to = blocks_mut(to);
+fn flow_forward(to: &mut [Flow], exponents: &[Both<i32>], skips: &[Block<f64>]) -> f64 {
     let n = to.len();
-    let (from, at) = (&blocks(from)[..n], &blocks(at)[..n]);
+    let (exponents, skips) = (&exponents[..n], &skips[..n]);
+    let mut last = NONE;
+    let mut most = [1.0; LANES];
     for i in 0..n {
         one_block();
-        let (from, at) = (from[i], at[i]);
-        to[i] = block(|l| pow2(from[l] - at[l]));
+        let [entry, blank] = exponents[i];
+        let before = later(last, entry);
+        to[i] = flow(&mut most, [entry, blank], [before, blank, before], skips[i]);
+        last = entry[LANES - 1];
     }
+    fold(most, larger)
 }
 
-/// `x[l] = x[l]·by[l]`
+/// The same of the way back.
 #[inline(always)]
-fn multiply(x: &mut [f64], by: &[f64]) {
-    for (x, by) in blocks_mut(x).iter_mut().zip(blocks(by)) {
+fn flow_backward(to: &mut [Flow], exponents: &[Both<i32>], skips: &[Block<f64>]) -> f64 {
+    let n = to.len();
+    let (exponents, skips) = (&exponents[..n], &skips[..n]);
+    let (mut entry_after, mut blank_after) = (NONE, NONE);
+    let mut most = [1.0; LANES];
+    for i in (0..n).rev() {
         one_block();
-        let value = *x;
-        *x = block(|l| value[l] * by[l]);
+        let [entry, blank] = exponents[i];
+        let (next_entry, next_blank) = (earlier(entry, entry_after), earlier(blank, blank_after));
+        to[i] = flow(&mut most, [entry, blank], [next_entry, next_blank, entry], skips[i]);
+        (entry_after, blank_after) = (entry[0], blank[0]);
     }
+    fold(most, larger)
+}
+
+/// Under the exponents of a block and of the entries and blanks that flow into its entries, and those into its blanks.
+#[inline(always)]
+fn flow(
+    most: &mut Block<f64>,
+    [entry, blank]: Both<i32>,
+    [other_entry, into_entry, into_blank]: [Block<i32>; 3],
+    skips: Block<f64>,
+) -> Flow {
+    let blank_to_entry = block(|l| pow2(into_entry[l] - entry[l]));
+    let skip = block(|l| pow2(other_entry[l] - entry[l]));
+    let entry_to_blank = block(|l| pow2(into_blank[l] - blank[l]));
+    *most = block(|l| larger(larger(most[l], skip[l]), larger(blank_to_entry[l], entry_to_blank[l])));
+    Flow { blank_to_entry, skip: block(|l| skip[l] * skips[l]), entry_to_blank }
 }
 
 /// `half[l] = 2^((a[l] + b[l] − total) / 2)`; all exponents are even.
 #[inline(always)]
-fn halves(half: &mut [f64], a: &[i32], b: &[i32], total: i32) {
-    let half = blocks_mut(half);
+fn halves(half: &mut [Both<f64>], a: &[Both<i32>], b: &[Both<i32>], total: i32) {
     let n = half.len();
-    let (a, b) = (&blocks(a)[..n], &blocks(b)[..n]);
+    let (a, b) = (&a[..n], &b[..n]);
     for i in 0..n {
-        one_block();
-        let (a, b) = (a[i], b[i]);
-        half[i] = block(|l| pow2((a[l] + b[l] - total) >> 1));
+        for part in 0..2 {
+            one_block();
+            let (a, b) = (a[i][part], b[i][part]);
+            half[i][part] = block(|l| pow2((a[l] + b[l] - total) >> 1));
+        }
     }
 }
 
@@ -216,28 +244,26 @@ fn product(a: f64, b: f64, half: f64) -> f64 {
 
 /// A row of forward times one of backward variables: that of entries by entry, that of blanks summed.
 #[inline(always)]
-fn weigh(to: &mut [f64], forward: Pair, backward: Pair, half: Pair) -> f64 {
-    let to = blocks_mut(to);
+fn weigh(to: &mut [Block<f64>], forward: &[Both<f64>], backward: &[Both<f64>], half: &[Both<f64>]) -> f64 {
     let n = to.len();
-    let (forward_a, forward_b) = (&blocks(forward.0)[..n], &blocks(forward.1)[..n]);
-    let (backward_a, backward_b) = (&blocks(backward.0)[..n], &blocks(backward.1)[..n]);
-    let (half_a, half_b) = (&blocks(half.0)[..n], &blocks(half.1)[..n]);
+    let (forward, backward, half) = (&forward[..n], &backward[..n], &half[..n]);
     let mut sums = [0.0; LANES];
     for i in 0..n {
         one_block();
-        let (forward_a, backward_a, half_a) = (forward_a[i], backward_a[i], half_a[i]);
-        to[i] = block(|l| product(forward_a[l], backward_a[l], half_a[l]));
-        let (forward_b, backward_b, half_b) = (forward_b[i], backward_b[i], half_b[i]);
-        sums = block(|l| sums[l] + product(forward_b[l], backward_b[l], half_b[l]));
+        let ([entry, blank], [entry_after, blank_after]) = (forward[i], backward[i]);
+        let [half_entry, half_blank] = half[i];
+        to[i] = block(|l| product(entry[l], entry_after[l], half_entry[l]));
+        sums = block(|l| sums[l] + product(blank[l], blank_after[l], half_blank[l]));
     }
-    fold(sums, |a, b| a + b)
+    // Else the compiler makes vectors of so few lanes as the last additions have.
+    fold(std::hint::black_box(sums), |a, b| a + b)
 }
 
 /// The smallest number, at most 1.
 #[inline(always)]
 fn least(x: &[f64]) -> f64 {
     let mut least = [1.0; LANES];
-    for x in blocks(x) {
+    for x in x.as_chunks::<LANES>().0 {
         one_block();
         least = block(|l| smaller(least[l], x[l]));
     }
@@ -250,15 +276,14 @@ fn least(x: &[f64]) -> f64 {
 }
 
 at_every_level! {
-    Loops uses { super::Flow, super::Pair, super::PairMut }
-    forward(to: PairMut, before: &[f64], from: Pair, flow: Flow);
-    emit(to: PairMut, from: Pair, flow: Flow);
-    backward(to: PairMut, from: Pair, flow: Flow);
-    measure(exponents: &mut [i32], mantissas: &[f64], none: i32);
-    rescale(mantissas: &mut [f64], old: &[i32], new: &[i32]) -> f64;
-    ratios(to: &mut [f64], from: &[i32], at: &[i32]);
-    multiply(x: &mut [f64], by: &[f64]);
-    halves(half: &mut [f64], a: &[i32], b: &[i32], total: i32);
-    weigh(to: &mut [f64], forward: Pair, backward: Pair, half: Pair) -> f64;
+    Loops uses { super::Block, super::Both, super::Emission, super::Flow }
+    forward(to: &mut [Both<f64>], from: &[Both<f64>], flow: &[Flow], emission: Emission);
+    backward(row: &mut [Both<f64>], flow: &[Flow], emission: Emission);
+    measure(to: &mut [Both<i32>], exponents: &[Both<i32>], mantissas: &[Both<f64>]);
+    rescale(mantissas: &mut [Both<f64>], old: &[Both<i32>], new: &[Both<i32>]) -> f64;
+    flow_forward(to: &mut [Flow], exponents: &[Both<i32>], skips: &[Block<f64>]) -> f64;
+    flow_backward(to: &mut [Flow], exponents: &[Both<i32>], skips: &[Block<f64>]) -> f64;
+    halves(half: &mut [Both<f64>], a: &[Both<i32>], b: &[Both<i32>], total: i32);
+    weigh(to: &mut [Block<f64>], forward: &[Both<f64>], backward: &[Both<f64>], half: &[Both<f64>]) -> f64;
     least(x: &[f64]) -> f64;
 }
