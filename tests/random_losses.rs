@@ -14,7 +14,8 @@ use support::reference::{judge, place, run, views};
 
 #[test]
 fn random_losses() {
-    judge_seeds(0..1500);
+    // The last one is a sum of logarithms that ends in front of a forbidden page.
+    judge_seeds((0..1500).chain([2567]));
 }
 
 /// A longer run: `cargo test --release --test random_losses -- --ignored`.
@@ -24,7 +25,7 @@ fn many_random_losses() {
     judge_seeds(1500..60_000);
 }
 
-fn judge_seeds(seeds: std::ops::Range<u64>) {
+fn judge_seeds(seeds: impl Iterator<Item = u64>) {
     let mut seen = std::collections::BTreeMap::new();
     let mut failures = vec![];
     for seed in seeds {

@@ -27,8 +27,9 @@ pub unsafe fn sum<T: Real, P: Partial<T, LANES>, const LANES: usize>(
     let mut lanes = P::none();
     let mut total = 0.0;
     let mut start = 0;
-    while start < n {
-        let end = n.min(start + TOGETHER * LANES);
+    let whole = n - n % LANES;
+    while start < whole {
+        let end = whole.min(start + TOGETHER * LANES);
         let mut product = [T::default(); LANES];
         let (mut least, mut largest) = (product, product);
         let mut at = start;
@@ -36,8 +37,8 @@ pub unsafe fn sum<T: Real, P: Partial<T, LANES>, const LANES: usize>(
             if ahead != 0 {
                 ask_for(x.wrapping_add(at).wrapping_byte_offset(ahead), LANES);
             }
-            // SAFETY: at < end ≤ n.
-            let a = unsafe { block::<T, P, LANES>(x, at, end, scale, shift) };
+            // SAFETY: at + LANES ≤ end ≤ n.
+            let a = unsafe { block::<T, LANES>(x, at, scale, shift) };
             for lane in 0..LANES {
                 least[lane] = if a[lane] < least[lane] { a[lane] } else { least[lane] };
                 largest[lane] = if a[lane] > largest[lane] { a[lane] } else { largest[lane] };
@@ -62,13 +63,18 @@ pub unsafe fn sum<T: Real, P: Partial<T, LANES>, const LANES: usize>(
             lanes = P::none();
         }
     }
+    if whole < n {
+        // SAFETY: n − whole < LANES elements are left.
+        let argument = affine(unsafe { P::load(x.add(whole), n - whole) }, scale, shift);
+        lanes.add(P::only(P::values::<LOG1P>(argument), n - whole, T::default()));
+    }
     total + lanes.total()
 }
 
 /// Logarithm by logarithm.
 ///
 /// # Safety
-/// `x` is valid for reads from `start` up to `end`.
+/// `x` is valid for reads from `start` up to `end`, whole blocks.
 #[inline(always)]
 unsafe fn add_each<T: Real, P: Partial<T, LANES>, const LANES: usize>(
     lanes: &mut P,
@@ -80,28 +86,15 @@ unsafe fn add_each<T: Real, P: Partial<T, LANES>, const LANES: usize>(
 ) {
     while start < end {
         // SAFETY: the caller's promise.
-        lanes.add(P::values::<LOG1P>(unsafe { block::<T, P, LANES>(x, start, end, scale, shift) }));
+        lanes.add(P::values::<LOG1P>(unsafe { block::<T, LANES>(x, start, scale, shift) }));
         start += LANES;
     }
 }
 
-/// The arguments from `start` on, and zeros from `end` on.
-///
 /// # Safety
-/// `x` is valid for reads from `start` up to `end`.
+/// `x` is valid for reads of `LANES` elements from `start` on.
 #[inline(always)]
-unsafe fn block<T: Real, P: Partial<T, LANES>, const LANES: usize>(
-    x: *const T,
-    start: usize,
-    end: usize,
-    scale: T,
-    shift: T,
-) -> [T; LANES] {
+unsafe fn block<T: Real, const LANES: usize>(x: *const T, start: usize, scale: T, shift: T) -> [T; LANES] {
     // SAFETY: the caller's promise, and an array is aligned as its element.
-    unsafe {
-        if start + LANES <= end {
-            return affine(x.add(start).cast::<[T; LANES]>().read(), scale, shift);
-        }
-        P::only(affine(P::load(x.add(start), end - start), scale, shift), end - start, T::default())
-    }
+    affine(unsafe { x.add(start).cast::<[T; LANES]>().read() }, scale, shift)
 }
