@@ -92,10 +92,7 @@ impl Emitter<'_> {
         let call = self.b.ins().call(function, &[x, y, length, scale, shift, ahead]);
         if let Some(fold) = sum {
             let part = self.b.inst_results(call)[0];
-            let total = self.running[&fold].total;
-            let known = self.b.use_var(total);
-            let known = self.b.ins().fadd(known, part);
-            self.b.def_var(total, known);
+            self.add_part(fold, part);
         }
         Ok(())
     }

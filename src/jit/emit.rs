@@ -1,8 +1,4 @@
 //! Emit: the steps of a nest as Cranelift code, one arm a step.
-//!
-//! Lanes are 128-bit vectors, the widest that Cranelift has for this machine: 4 of f32, 2 of f64. A loop over lanes
-//! runs four vectors at a time where it folds, so that the additions overlap, then one at a time, then single elements.
-//! Where the machine has wider registers, most loops have a function of their own in place of the first ([`vector`](super::vector)).
 
 use super::Binding;
 use super::compile::TileFunction;

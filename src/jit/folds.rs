@@ -59,6 +59,14 @@ impl Emitter<'_> {
         self.b.def_var(total, sum);
     }
 
+    /// Adds part of a sum, in f64, to its total.
+    pub(super) fn add_part(&mut self, fold: Id, part: Value) {
+        let total = self.running[&fold].total;
+        let known = self.b.use_var(total);
+        let known = self.b.ins().fadd(known, part);
+        self.b.def_var(total, known);
+    }
+
     pub(super) fn start(&mut self, fold: Id, slot: Option<SlotId>) -> Result<()> {
         let neutral = self.neutral(fold);
         let sum = self.is_sum(fold);

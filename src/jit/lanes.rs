@@ -1,4 +1,8 @@
-//! Tiles: their lanes and calls. Lanes run several vectors at a time, then one, then single elements.
+//! Tiles: their lanes and calls.
+//!
+//! Lanes are 128-bit vectors, the widest that Cranelift has for this machine: 4 of f32, 2 of f64. A loop over lanes
+//! runs four vectors at a time where it folds, so that the additions overlap, then one at a time, then single elements.
+//! Where the machine has wider registers, most loops have a function of their own in place of the first ([`vector`](super::vector)).
 
 use super::emit::{Emitter, Running};
 use super::slots::is_row_by_data;
@@ -11,32 +15,31 @@ use cranelift_frontend::Variable;
 /// Turns of a loop that are shorter than what a loop is made of.
 const FEW: usize = 2;
 
-/// Elements along an axis from `start` on, and how many, where that is known beforehand.
+/// Elements along an axis from `start` on; whether they are certainly all of the axis.
 #[derive(Clone, Copy)]
 struct Span {
     start: Value,
     length: Value,
-    exact: Option<usize>,
+    whole: bool,
 }
 
 impl Emitter<'_> {
     pub(super) fn tile(&mut self, axis: AxisId, body: &[Step]) -> Result<()> {
         let (first, last) = self.bounds(axis);
-        let extent = self.nest.extents[axis.index()];
-        let exact = (!self.is_cut(axis)).then_some(extent);
+        let whole = !self.is_cut(axis);
         if let [step] = body
             && self.goes_from_tile_to_tile(step)
         {
-            let span = Span { start: first, length: self.b.ins().isub(last, first), exact };
+            let span = Span { start: first, length: self.b.ins().isub(last, first), whole };
             self.for_step(step, |e| e.of_tile(axis, span, step))?;
             self.at.remove(&axis);
             return Ok(());
         }
-        let exact = exact.filter(|&extent| extent <= TILE);
+        let whole = whole && self.nest.extents[axis.index()] <= TILE;
         self.counted(first, last, TILE as i64, |e, start| {
             let left = e.b.ins().isub(last, start);
             let most = e.b.ins().iconst(types::I64, TILE as i64);
-            let span = Span { start, length: e.b.ins().smin(left, most), exact };
+            let span = Span { start, length: e.b.ins().smin(left, most), whole };
             body.iter().try_for_each(|step| e.for_step(step, |e| e.of_tile(axis, span, step)))
         })?;
         self.at.remove(&axis);
@@ -71,7 +74,7 @@ impl Emitter<'_> {
 
     /// The loops over the elements of one tile.
     fn lane_loops(&mut self, axis: AxisId, span: Span, step: &Step, body: &[Step]) -> Result<()> {
-        let Span { start, length, exact } = span;
+        let Span { start, length, whole } = span;
         let width = 16 / self.real.bytes() as usize;
         let folds: Vec<Id> = body
             .iter()
@@ -85,13 +88,13 @@ impl Emitter<'_> {
             None => self.b.ins().iconst(types::I64, 0),
         };
         self.lane_axis = Some(axis);
-        let whole = self.nest.extents[axis.index()];
-        let mut rest = vector_loop.as_ref().map_or(whole, |(program, _)| self.rest(axis, program));
+        let extent = self.nest.extents[axis.index()];
+        let mut rest = vector_loop.as_ref().map_or(extent, |(program, _)| self.rest(axis, program));
         for (lanes, copies) in [(width, unroll), (width, 1), (1, 1)] {
             if copies * lanes <= rest {
-                let turns = exact.map(|_| rest / (copies * lanes));
+                let turns = whole.then(|| rest / (copies * lanes));
                 first = self.lane_loop(axis, span, first, turns, body, &folds, lanes, copies)?;
-                rest = if exact.is_some() { rest % (copies * lanes) } else { rest };
+                rest = if whole { rest % (copies * lanes) } else { rest };
             }
         }
         self.lane_axis = None;

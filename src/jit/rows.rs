@@ -138,10 +138,7 @@ impl Emitter<'_> {
     /// Adds a sum that a row's function gave to the fold's total.
     pub(super) fn add_row_sum(&mut self, place: usize) -> bool {
         let Some((fold, part)) = self.row_sums.remove(&place) else { return false };
-        let total = self.running[&fold].total;
-        let known = self.b.use_var(total);
-        let known = self.b.ins().fadd(known, part);
-        self.b.def_var(total, known);
+        self.add_part(fold, part);
         true
     }
 }
