@@ -110,6 +110,7 @@ pub mod nest;
 pub mod oracle;
 pub mod runtime;
 pub mod simplify;
+mod team;
 pub mod trace;
 pub mod vmath;
 

@@ -11,7 +11,7 @@ pub(super) type Entry = unsafe extern "C" fn(*const *mut u8, i64, i64, *mut u8, 
 
 /// What a run found in the data.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Status(pub(super) u32);
+pub struct Status(pub(crate) u32);
 
 impl Status {
     /// A class number that was given as a float is not whole.

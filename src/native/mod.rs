@@ -4,9 +4,7 @@
 mod call;
 mod ctc;
 mod pairs;
-mod team;
 
 pub use call::{PAIR_WORDS, PairWord, WORDS, Word, ctc, pairs};
 pub use ctc::Ctc;
 pub use pairs::{Matrix, Pairs, Rows, Term};
-pub use team::{Team, lend};

@@ -10,8 +10,8 @@ mod lanes;
 mod levels;
 mod spread;
 
-use super::team::{each, threads};
 use crate::ir::Dtype;
+use crate::team;
 use std::ops::Range;
 
 /// What two elements x and y of a pair of rows give.
@@ -88,8 +88,8 @@ impl Pairs {
     /// Cuts rows in as many parts as there are threads for them. What a row comes to does not depend on the cut.
     fn each_part(&self, rows: usize, job: &(dyn Fn(Range<usize>) + Sync)) {
         let terms = self.x.count.saturating_mul(self.y.count).saturating_mul(self.depth);
-        let parts = threads().min(terms / GRAIN).min(rows).max(1);
-        each(parts, &|part| job(rows * part / parts..rows * (part + 1) / parts));
+        let parts = team::lent().min(terms / GRAIN).min(rows).max(1);
+        team::share(parts, parts, &|part| job(rows * part / parts..rows * (part + 1) / parts));
     }
 
     /// `out[i, j] = Σ_d term(x[i, d], y[j, d])`

@@ -8,16 +8,20 @@ use super::view::{Inputs, Real, View, ViewMut, no_memory};
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Graph, Kind};
 use crate::jit::{Kernel, Status};
-use crate::native::{Team, lend};
 use crate::nest::Step;
 use crate::oracle::graph::{Buffer as Values, evaluate};
+use crate::team;
 use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-/// Less work than this, as [`Nest::work`](crate::nest::Nest::work) counts it, is not worth a thread: about 50 µs.
-const GRAIN: usize = 1 << 19;
+/// Less work than this, as [`Nest::work`](crate::nest::Nest::work) counts it, is not worth a thread: one to
+/// five µs.
+const GRAIN: usize = 1 << 17;
+/// Pieces of a range for each thread.
+const PIECES: usize = 8;
 
 /// A loss compiled for certain inputs and results. Cheap to clone; may be called from many threads at once.
 ///
@@ -73,13 +77,13 @@ impl Compiled {
         &self.0.kernel
     }
 
-    /// Runs on all threads of rayon's current pool. Outputs come in the signature's order.
+    /// Runs on this thread and workers of rayon's current pool, as many together as the pool has. Outputs come in the signature's order.
     ///
     /// # Errors
     /// A buffer is missing, unknown, given twice, or not as the signature has it; a class number is not whole or
     /// outside its axis. On an error of the last kind the contents of the outputs are not specified.
     pub fn run(&self, inputs: &Inputs, outputs: &mut [ViewMut]) -> Result<()> {
-        self.run_on(rayon::current_num_threads(), inputs, outputs)
+        self.run_on(team::size(), inputs, outputs)
     }
 
     /// The same on at most so many threads. The results have the same bits for any number.
@@ -93,16 +97,17 @@ impl Compiled {
     fn execute(&self, threads: usize, buffers: &[*mut u8]) -> Result<Status> {
         let program = &*self.0;
         let threads = threads.min(program.work / GRAIN);
+        let threads = if threads > 1 { threads.min(team::size()) } else { 1 };
         if let [length] = program.rounds[..] {
             let call = Call { program, buffers, round: 0, shared: std::ptr::null_mut() };
-            let run = || call.share(0..length, pieces(threads, length, program.block));
             // Where the loops are not cut, native kernels may share their rows.
-            return if program.shares && length == 0 && threads > 1 { with_team(threads, run) } else { run() };
+            let uncut = program.shares && length == 0 && threads > 1;
+            return if uncut { team::lend(threads, || call.run(0..0)) } else { call.share(threads, length) };
         }
         let rounds = with_shared(program.kernel.shared, |shared| {
             program.rounds.iter().enumerate().try_fold(Status::default(), |status, (round, &length)| {
                 let call = Call { program, buffers, round, shared };
-                Ok(status.union(call.share(0..length, pieces(threads, length, program.block))?))
+                Ok(status.union(call.share(threads, length)?))
             })
         });
         rounds.ok_or_else(|| program.no_memory(program.kernel.shared))?
@@ -124,27 +129,6 @@ impl Program {
     }
 }
 
-/// How many pieces of a range threads share. A thread that sleeps takes as long to wake as a small problem takes to be
-/// solved, so where all threads of the pool may come there is more than a piece for each, and who is awake takes the next;
-/// but no piece is less than a block.
-fn pieces(threads: usize, length: usize, block: usize) -> usize {
-    let several = threads > 1 && threads >= rayon::current_num_threads();
-    let most = if several { 4 * threads } else { threads };
-    most.min(length.div_ceil(block))
-}
-
-/// Runs with a team of rayon's threads for the native kernels.
-fn with_team<R: Send>(threads: usize, run: impl FnOnce() -> R + Send) -> R {
-    /// So many members, each on whatever thread comes.
-    fn members(team: &Team, count: usize) {
-        if count > 0 {
-            rayon::join(|| team.work(), || members(team, count - 1));
-        }
-    }
-    let team = Team::new(threads);
-    rayon::join(|| lend(&team, run), || members(&team, threads - 1)).0
-}
-
 /// One round of a call, for its threads.
 #[derive(Clone, Copy)]
 struct Call<'a> {
@@ -158,17 +142,25 @@ struct Call<'a> {
 unsafe impl Sync for Call<'_> {}
 
 impl Call<'_> {
-    /// Cuts the range in halves until there are so many pieces.
-    fn share(&self, range: Range<usize>, pieces: usize) -> Result<Status> {
-        if pieces <= 1 {
-            return self.run(range);
+    /// Runs the whole range on so many threads. It is cut in several pieces for each, so that who has less to do, or comes
+    /// late, is no reason to wait for long; but no piece is less than a block.
+    fn share(&self, threads: usize, length: usize) -> Result<Status> {
+        let blocks = length.div_ceil(self.program.block);
+        let pieces = blocks.min(threads * PIECES);
+        if threads <= 1 || pieces <= 1 {
+            return self.run(0..length);
         }
-        let left = pieces / 2;
-        let blocks = range.len().div_ceil(self.program.block) * left / pieces;
-        let middle = range.start + blocks * self.program.block;
-        let (a, b) =
-            rayon::join(|| self.share(range.start..middle, left), || self.share(middle..range.end, pieces - left));
-        Ok(a?.union(b?))
+        let start = |piece: usize| (blocks * piece / pieces * self.program.block).min(length);
+        let (found, failed) = (AtomicU32::new(0), AtomicBool::new(false));
+        team::share(threads, pieces, &|piece| match self.run(start(piece)..start(piece + 1)) {
+            Ok(status) => _ = found.fetch_or(status.0, Relaxed),
+            Err(_) => failed.store(true, Relaxed),
+        });
+        if failed.into_inner() {
+            Err(self.program.no_memory(self.program.kernel.scratch))
+        } else {
+            Ok(Status(found.into_inner()))
+        }
     }
 
     fn run(&self, range: Range<usize>) -> Result<Status> {
