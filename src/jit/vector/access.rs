@@ -106,7 +106,7 @@ impl Assembler<'_> {
     }
 
     /// 16 bytes of a vector.
-    fn quarter(&mut self, to: Register, from: Register, quarter: usize) -> Done {
+    pub(super) fn quarter(&mut self, to: Register, from: Register, quarter: usize) -> Done {
         let code = match self.width {
             Width::Zmm => Code::EVEX_Vextractf32x4_xmmm128_k1z_zmm_imm8,
             Width::Ymm => Code::VEX_Vextractf128_xmmm128_ymm_imm8,

@@ -281,18 +281,16 @@ impl Assembler<'_> {
                 continue;
             }
             let at = |place: usize| MemoryOperand::with_base_displ(ARGUMENTS, place as i64);
-            let (lanes, total) = (self.arguments.lanes(fold), at(self.arguments.total(fold)));
+            let total = at(self.arguments.total(fold));
             let (sum, other) = (Register::XMM0 + self.registers.folds[0][fold], Register::XMM0 + self.registers.spare);
             let single = self.program.real == Dtype::F32;
-            let (load, add) = if single {
-                (Code::VEX_Vmovups_xmm_xmmm128, Code::VEX_Vaddps_xmm_xmm_xmmm128)
-            } else {
-                (Code::VEX_Vmovupd_xmm_xmmm128, Code::VEX_Vaddpd_xmm_xmm_xmmm128)
-            };
-            self.store_lanes(fold)?;
-            self.push(Instruction::with2(load, sum, at(lanes))?);
+            let add = if single { Code::VEX_Vaddps_xmm_xmm_xmmm128 } else { Code::VEX_Vaddpd_xmm_xmm_xmmm128 };
+            // Not through memory: loads of a part of what was stored wait until all before them is done.
+            let quarters = self.width.bytes() / 16;
             for quarter in 1..STRIDE / 16 {
-                self.push(Instruction::with3(add, sum, sum, at(lanes + 16 * quarter))?);
+                let lanes = self.vector(self.registers.folds[quarter / quarters][fold]);
+                self.quarter(other, lanes, quarter % quarters)?;
+                self.push(Instruction::with3(add, sum, sum, other)?);
             }
             if single {
                 self.push(Instruction::with3(Code::VEX_Vmovhlps_xmm_xmm_xmm, other, sum, sum)?);
