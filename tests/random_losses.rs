@@ -62,6 +62,29 @@ fn every_alignment() {
     assert_eq!(cases, LOSSES.len() * 132);
 }
 
+/// Rows that are taken by blocks: whole blocks and a part of one, rows that end with a register and others.
+#[test]
+fn blocks_of_rows() {
+    let settings: [(&str, &[(&str, &str)]); 3] = [
+        ("KLDivLoss", &[("from_logits", "false")]),
+        ("SoftmaxCrossEntropyLoss", &[("label_smoothing", "0.1")]),
+        ("", &[]),
+    ];
+    for entry in LOSSES.iter().filter(|entry| entry.name != "CTCLoss") {
+        for (_, set) in settings.iter().filter(|(name, _)| [entry.name, ""].contains(name)) {
+            let shapes = [(16, 16), (131, 17), (70, 33), (37, 50), (100, 64), (67, 100), (35, 191), (20, 1000)];
+            // The distances of long rows have no exponential in f64, which the reference takes.
+            for (rows, length) in shapes.into_iter().filter(|&(_, length)| entry.name != "SDMLLoss" || length < 1000) {
+                for real in [Dtype::F32, Dtype::F64] {
+                    let mut case = support::losses::with_rows(entry, real, rows, length);
+                    case.settings.extend(set.iter().map(|(key, value)| (key.to_string(), value.to_string())));
+                    judge(&case).unwrap_or_else(|problem| panic!("{case}\n    {problem}"));
+                }
+            }
+        }
+    }
+}
+
 /// Rows of these make a problem that is not small, whose arithmetic is that of its dtype.
 const LONGER: std::ops::RangeInclusive<usize> = 171..=203;
 

@@ -2,6 +2,7 @@
 
 use super::compile::{Form, math_of};
 use super::emit::Emitter;
+use super::memory::next_block;
 use super::vector::READ_FAR;
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Id, Point};
@@ -104,6 +105,9 @@ impl Emitter<'_> {
         let size = self.binding.inputs[input.index()].size();
         if self.is_widened(read) || self.binding.bytes(self.nest) < READ_FAR {
             return 0;
+        }
+        if let Some(bytes) = next_block(self.nest, self.binding, read) {
+            return bytes as i64;
         }
         if !is_read_before(self.nest, value, read) {
             return AHEAD;

@@ -3,6 +3,7 @@
 use super::Binding;
 use super::compile::TileFunction;
 use super::constants::Constants;
+use super::flat::long_row;
 use super::memory::Regions;
 use super::rows::Row;
 use super::slots::{Home, Scratch};
@@ -82,6 +83,8 @@ pub(super) struct Emitter<'a> {
     pub block: Option<(AxisId, Value, Value)>,
     /// The same of the open part; the round that runs, and how many have been emitted.
     pub part: Option<(AxisId, Value, Value)>,
+    /// The axis whose tile goes on from row to row.
+    pub flat: Option<AxisId>,
     pub round: Value,
     pub rounds: usize,
     /// See [`Scratch::parts`].
@@ -153,6 +156,7 @@ impl<'a> Emitter<'a> {
             natives,
             block: None,
             part: None,
+            flat: None,
             round: params[6],
             rounds: 0,
             parts: scratch.parts,
@@ -190,6 +194,9 @@ impl<'a> Emitter<'a> {
     pub(super) fn step(&mut self, step: &Step) -> Result<()> {
         match step {
             Step::Loop { axis, body } => {
+                if let Some(inner) = long_row(self.nest, self.binding, *axis, body) {
+                    return self.for_step(&body[0], |e| e.flat_loop(*axis, inner, body));
+                }
                 let (first, last) = self.bounds(*axis);
                 self.counted(first, last, 1, |e, index| {
                     e.at.insert(*axis, index);

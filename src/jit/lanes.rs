@@ -25,7 +25,12 @@ struct Span {
 
 impl Emitter<'_> {
     pub(super) fn tile(&mut self, axis: AxisId, body: &[Step]) -> Result<()> {
-        let (first, last) = self.bounds(axis);
+        let range = self.bounds(axis);
+        self.tile_of(axis, range, body)
+    }
+
+    /// The tiles of a range of indices.
+    pub(super) fn tile_of(&mut self, axis: AxisId, (first, last): (Value, Value), body: &[Step]) -> Result<()> {
         let whole = !self.is_cut(axis);
         if let [step] = body
             && self.goes_from_tile_to_tile(step)

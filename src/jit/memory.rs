@@ -451,6 +451,18 @@ pub(super) fn lane_stride(
     Some(step)
 }
 
+/// Bytes of a block that a core's cache holds beside the next.
+const BLOCK_NEAR: usize = 1 << 15;
+
+/// Bytes from an element of an input to that at its place in the next block of rows: a block is gone over several times, and
+/// memory would have nothing to do in all of them but the first.
+pub(super) fn next_block(nest: &Nest, binding: &Binding, read: Id) -> Option<usize> {
+    let ((axis, size), (input, indices)) = (nest.block()?, nest.graph.as_read(read)?);
+    let stride = lane_stride(nest, binding, axis, input, indices)?.unsigned_abs();
+    let bytes = stride.checked_mul(size)?.checked_mul(binding.inputs[input.index()].size())?;
+    (stride > 1 && bytes <= BLOCK_NEAR).then_some(bytes)
+}
+
 /// The type of a stored float; 16 bits are a word of memory, no float that machines compute with.
 fn float_type(dtype: Dtype) -> Type {
     match dtype {

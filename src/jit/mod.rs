@@ -9,6 +9,7 @@ mod constants;
 #[cfg(all(feature = "inspect", target_arch = "x86_64"))]
 mod disassemble;
 mod emit;
+mod flat;
 mod folds;
 #[cfg(any(feature = "gdb", test))]
 mod gdb;

@@ -125,12 +125,14 @@ impl Emitter<'_> {
     pub(super) fn extreme(&mut self, largest: bool, a: Value, b: Value, wide: bool, b_may_be_nan: bool) -> Value {
         let (x, y) = if largest { (a, b) } else { (b, a) };
         let take_b = self.b.ins().fcmp(FloatCC::LessThan, x, y);
-        let known = self.choose(take_b, b, a, wide);
+        // A comparison and a choice of floats are one instruction, and that something is no NaN is easy to predict.
+        let once = !wide && self.lane_axis.is_none();
+        let known = if once { self.b.ins().select(take_b, b, a) } else { self.choose(take_b, b, a, wide) };
         if !b_may_be_nan {
             return known; // where a is NaN the comparison fails
         }
         let number = self.b.ins().fcmp(FloatCC::Equal, b, b);
-        self.choose(number, known, b, wide)
+        if once { self.b.ins().select(number, known, b) } else { self.choose(number, known, b, wide) }
     }
 
     fn may_be_nan(&self, id: Id) -> bool {
@@ -144,8 +146,8 @@ impl Emitter<'_> {
     /// `a` where the condition holds, else `b`.
     pub(super) fn choose(&mut self, condition: Value, a: Value, b: Value, wide: bool) -> Value {
         let ty = self.b.func.dfg.value_type(a);
-        if !wide && ty.is_float() && self.lane_axis.is_some() {
-            // As integers: Cranelift makes a jump of a choice between floats, and elements are hard to predict.
+        if !wide && ty.is_float() && !self.at.is_empty() {
+            // As integers: Cranelift makes a jump of a choice between floats, and data is hard to predict.
             let bits = Type::int(ty.bits() as u16).expect("as wide as a float");
             let (a, b) = (self.bits(a, bits), self.bits(b, bits));
             let chosen = self.b.ins().select(condition, a, b);

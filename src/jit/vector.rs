@@ -20,9 +20,10 @@ mod tests;
 mod text;
 
 pub(super) use call::Arguments;
-pub(super) use program::{Program, READ_FAR};
+pub(super) use program::{Around, Program, READ_FAR};
 
 use super::Binding;
+use super::flat::long_row;
 use super::rows::Row;
 use crate::error::Result;
 use crate::nest::{Nest, Step};
@@ -37,13 +38,17 @@ pub(super) struct VectorLoop {
 
 /// The programs of a nest's `lanes` steps, but those of its rows, each with the place of its step in [`Nest::steps`].
 fn programs(nest: &Nest, binding: &Binding, rows: &[Row]) -> Vec<(usize, Program)> {
-    let (mut found, mut tile) = (vec![], None);
+    let (mut found, mut tile, mut flat) = (vec![], None, None);
     for (place, (_, step)) in nest.steps().into_iter().enumerate() {
         match step {
             Step::Tile { .. } if rows.iter().any(|row| row.largest == place) => tile = None,
-            Step::Tile { axis, body } => tile = Some((*axis, body.len() == 1)),
+            Step::Loop { axis, body } => flat = long_row(nest, binding, *axis, body).map(|_| nest.length(*axis)),
+            Step::Tile { axis, body } => {
+                let length = flat.take().unwrap_or(1) * nest.length(*axis);
+                tile = Some(Around { axis: *axis, length, alone: body.len() == 1 });
+            }
             Step::Lanes { body } => {
-                let program = tile.and_then(|(axis, alone)| Program::of(nest, binding, axis, body, alone));
+                let program = tile.and_then(|around| Program::of(nest, binding, around, body));
                 found.extend(program.map(|program| (place, program)));
             }
             _ => {}

@@ -346,13 +346,15 @@ impl Nest {
         find(&self.body)
     }
 
+    /// The indices that a loop over an axis has, at most: those of a block where the axis is taken by blocks.
+    pub fn length(&self, axis: AxisId) -> usize {
+        let extent = self.extents[axis.index()];
+        self.block().filter(|(block, _)| *block == axis).map_or(extent, |(_, size)| size.min(extent))
+    }
+
     /// The elements that a slot has along an axis.
     pub fn slot_extent(&self, slot: SlotId, axis: AxisId) -> usize {
-        let extent = self.extents[axis.index()];
-        match self.block() {
-            Some((block, size)) if block == axis && self.slots[slot].block => size.min(extent),
-            _ => extent,
-        }
+        if self.slots[slot].block { self.length(axis) } else { self.extents[axis.index()] }
     }
 
     /// A softmax of every step, and a recursion over the labels with a blank before, between and behind them.

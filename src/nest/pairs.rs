@@ -7,7 +7,6 @@
 use super::Layout;
 use super::plan::{Blocks, Plan};
 use crate::ir::{AxisId, AxisSet, Fold, Graph, Id, Kind, Point};
-use std::collections::BTreeSet;
 
 /// What a pair's elements give.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,7 +63,7 @@ impl Plan {
         let worth = terms >= WORTH && extents[first.depth.index()] > 1 && place(first.depth)? > rows.max(columns);
         let blocks = Blocks { axis: block, size, outside: AxisSet::EMPTY, apart: None };
         let fits = worth && sums.contains(first) && order.first() == Some(&block);
-        fits.then(|| Self { order: order.to_vec(), blocks: Some(blocks), sums, invariants: BTreeSet::new() })
+        fits.then(|| Self { blocks: Some(blocks), sums, ..Self::in_order(order) })
     }
 
     pub(super) fn sum(&self, fold: Id) -> Option<&PairSum> {

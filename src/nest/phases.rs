@@ -77,7 +77,7 @@ pub fn order(graph: &Graph, extents: &[usize], layout: &Layout) -> Vec<AxisId> {
 /// # Errors
 /// A native kernel's gradient is used otherwise than as an output.
 pub fn tree(graph: &Graph, extents: &[usize], plan: &Plan) -> Result<Option<Vec<Tree>>> {
-    let folds: Vec<BTreeSet<Id>> = results_under(graph);
+    let folds: Vec<BTreeSet<Id>> = results_under(graph, &plan.flat);
     let natives = natives(graph, extents)?;
     let mut sinks: Vec<SinkInfo> = vec![];
     for id in graph.ids() {
@@ -98,9 +98,10 @@ pub fn tree(graph: &Graph, extents: &[usize], plan: &Plan) -> Result<Option<Vec<
         }
     }
     let weights = plan.sums.iter().filter_map(|sum| sum.weight);
-    let kept: BTreeSet<Id> = weights.chain(plan.invariants.iter().copied()).collect();
+    let kept: BTreeSet<Id> = weights.chain(plan.invariants.iter().chain(&plan.flat).copied()).collect();
     for value in kept {
-        let (domain, needs) = (graph.ty(value).axes, folds[usize::from(value)].clone());
+        let args = graph.node(value).args.iter();
+        let (domain, needs) = (graph.ty(value).axes, args.flat_map(|&a| folds[usize::from(a)].clone()).collect());
         sinks.push(SinkInfo { sink: Sink::Keep(value), domain, bound: None, needs });
     }
     for sink in &natives {
@@ -142,12 +143,13 @@ fn in_order(mut sinks: Vec<SinkInfo>) -> Vec<SinkInfo> {
     ordered
 }
 
-/// For every node the folds and native losses that it depends on, not looking below them.
-fn results_under(graph: &Graph) -> Vec<BTreeSet<Id>> {
+/// For every node the folds, native losses and flat values that it depends on, not looking below them.
+fn results_under(graph: &Graph, flat: &BTreeSet<Id>) -> Vec<BTreeSet<Id>> {
     let mut under: Vec<BTreeSet<Id>> = vec![];
     for id in graph.ids() {
         let set = match graph.op(id) {
             Op::Fold(_) | Op::Native(Native::Ctc) => BTreeSet::from([id]),
+            _ if flat.contains(&id) => BTreeSet::from([id]),
             _ => graph.node(id).args.iter().flat_map(|&a| under[usize::from(a)].iter().copied()).collect(),
         };
         under.push(set);
@@ -155,13 +157,14 @@ fn results_under(graph: &Graph) -> Vec<BTreeSet<Id>> {
     under
 }
 
-/// Whether whatever needs a sum over pairs runs in the same pass over the blocks: a block's sums end with it.
+/// Whether whatever needs a sum over pairs, or a flat value, runs in the same pass over the blocks: they end with a block.
 fn is_in_one_block(plan: &Plan, block: AxisId, sinks: &[SinkInfo]) -> bool {
     let phases = phases(block, sinks);
     let pass = |id: Id| sinks.iter().zip(&phases).find(|(s, _)| s.sink.gives() == Some(id)).map(|(_, phase)| *phase);
     // A sum along rows has a number for each pair, of which a block has its own only.
     let of_block = |sum: &PairSum| sum.weight.is_none() || sum.rows == block;
-    let lasts = |id: Id| !plan.sums.iter().any(|s| s.fold == id && of_block(s) || s.weight == Some(id));
+    let of_pairs = |id: Id| plan.sums.iter().any(|s| s.fold == id && of_block(s) || s.weight == Some(id));
+    let lasts = |id: Id| !of_pairs(id) && !plan.flat.contains(&id);
     sinks.iter().zip(&phases).all(|(sink, phase)| sink.needs.iter().all(|&id| lasts(id) || pass(id) == Some(*phase)))
 }
 
@@ -207,14 +210,15 @@ impl Phases<'_> {
         trees
     }
 
-    /// Arranges sinks inside blocks: loops over a block's indices, and between them the sums that are taken for all of
-    /// them.
+    /// Arranges sinks inside blocks: loops over a block's indices, and between them what is taken for all of them: sums, and
+    /// flat values, each with loops of its own.
     fn arrange_block(&mut self, context: AxisSet, sinks: Vec<SinkInfo>) -> Vec<Tree> {
         let apart = self.plan.blocks.and_then(|blocks| blocks.apart);
         let is_pairs = |sink: &SinkInfo| matches!(sink.sink, Sink::Pairs(_));
         let is_apart =
             |sink: &SinkInfo| !matches!(sink.sink, Sink::Keep(_)) && apart.is_some_and(|a| !sink.domain.contains(a));
-        let is_whole = |sink: &SinkInfo| is_pairs(sink) || is_apart(sink);
+        let is_flat = |sink: &SinkInfo| matches!(sink.sink, Sink::Keep(value) if self.plan.flat.contains(&value));
+        let is_whole = |sink: &SinkInfo| is_pairs(sink) || is_apart(sink) || is_flat(sink);
         let mut passes: Vec<usize> = vec![];
         for sink in &sinks {
             let earliest = sinks.iter().zip(&passes).filter_map(|(other, &pass)| {
@@ -229,10 +233,15 @@ impl Phases<'_> {
                 let here = sinks.iter().zip(&passes).filter(|(s, p)| **p == pass && is_whole(s) == whole);
                 here.map(|(s, _)| s.clone()).collect()
             };
-            let (pairs, rows): (Vec<SinkInfo>, Vec<SinkInfo>) = at(true).into_iter().partition(is_pairs);
+            let of_rows = at(false);
+            let (pairs, others): (Vec<SinkInfo>, Vec<SinkInfo>) = at(true).into_iter().partition(is_pairs);
+            let (flat, apart): (Vec<SinkInfo>, Vec<SinkInfo>) = others.into_iter().partition(is_flat);
             trees.extend(pairs.into_iter().map(|s| Tree::Sink(s.sink)));
-            trees.extend(self.arrange(context, rows));
-            trees.extend(self.arrange(context, at(false)));
+            trees.extend(self.arrange(context, apart));
+            for sink in flat {
+                trees.extend(self.arrange(context, vec![sink]));
+            }
+            trees.extend(self.arrange(context, of_rows));
         }
         trees
     }

@@ -161,11 +161,12 @@ impl<'g> Walk<'g> {
         Ok(self.bodies.pop().expect("pushed above"))
     }
 
-    /// A value that stays the same in later loops is made now; a weight is kept for all pairs of a block besides.
+    /// A value that stays the same in later loops is made now; a weight is kept for all pairs of a block besides, a flat value
+    /// for all its rows.
     fn keep_early(&mut self, value: Id) -> Result<(), Stop> {
         let is_weight = self.plan.sums.iter().any(|sum| sum.weight == Some(value));
-        if is_weight && !self.kept.contains_key(&value) {
-            let block = self.block.ok_or_else(|| Error::internal("nest", "pairs outside a block"))?;
+        if (is_weight || self.plan.flat.contains(&value)) && !self.kept.contains_key(&value) {
+            let block = self.block.ok_or_else(|| Error::internal("nest", "what a block keeps outside of it"))?;
             return Err(Stop::Keep(value, self.path[..=block].to_vec()));
         }
         self.require(value)?;
@@ -228,8 +229,7 @@ impl<'g> Walk<'g> {
             let shared = self.depth_of_kept(value);
             // The functions of a row's sum take all of its digits.
             let apart = self.plan.blocks.is_some_and(|blocks| blocks.apart.is_some());
-            let is_sum = matches!(self.graph.as_fold(value), Some((Fold::Sum, ..)));
-            let slot = self.slot(value, shared, if apart && is_sum { Place::Sums } else { Place::Row });
+            let slot = self.slot(value, shared, if apart && self.has_digits(value) { Place::Sums } else { Place::Row });
             self.bodies[depth].push(Step::Keep { value, slot });
             self.at_hand(shared, value, AtHand::Slot(slot));
             // In the loop that made it, the value itself is nearer.
@@ -237,6 +237,13 @@ impl<'g> Walk<'g> {
                 self.at_hand(depth, value, AtHand::Value);
             }
         }
+    }
+
+    /// Whether a value is a sum, or the function of one that is taken for all rows.
+    fn has_digits(&self, value: Id) -> bool {
+        let is_sum = |id: Id| matches!(self.graph.as_fold(id), Some((Fold::Sum, ..)));
+        let of_sum = || self.graph.as_point(value).is_some_and(|(_, args)| args.iter().all(|&arg| is_sum(arg)));
+        is_sum(value) || self.plan.flat.contains(&value) && of_sum()
     }
 
     /// The depth of the loops that the maker of a value and its users share.

@@ -7,7 +7,7 @@
 use super::pairs::PairSum;
 use super::phases::order;
 use super::{Layout, TILE};
-use crate::ir::{AxisId, AxisSet, Fold, Graph, Id, Kind, Op, Work};
+use crate::ir::{AxisId, AxisSet, Fold, Graph, Id, Kind, Op, Point, Work};
 use std::collections::BTreeSet;
 
 #[derive(Clone, PartialEq, Debug)]
@@ -20,6 +20,9 @@ pub struct Plan {
     /// Values that vary along the lanes but not along a loop around them: they are computed before that loop. And what rows
     /// that stand apart read by an index from data: it is read with the row, before anything is written in its place.
     pub invariants: BTreeSet<Id>,
+    /// Elementary functions, each in loops of its own over a block of rows: those of elements, which are one long row in memory,
+    /// with what they are taken of; and those of rows that elements wait for.
+    pub flat: BTreeSet<Id>,
 }
 
 /// One axis, by blocks.
@@ -38,7 +41,7 @@ pub struct Blocks {
 const SHORT: usize = 64;
 
 /// The same where exponentials are summed from the largest on, which one call does.
-const SHORT_OF_EXPONENTIALS: usize = 48;
+const SHORT_OF_EXPONENTIALS: usize = 84;
 
 /// More flops for each row than this are worth lanes.
 const ROW_WORK: u32 = 8;
@@ -52,6 +55,15 @@ const TOGETHER: usize = 64;
 /// Rows of more elements than this take so long that one function more does not show.
 const LONG: usize = 1 << 11;
 
+/// Elements of rows whose functions are called for several rows together.
+const FLAT: std::ops::RangeInclusive<usize> = 16..=192;
+
+/// Elements of rows that are gone over once more rather than wait each for its own function.
+const AGAIN: std::ops::RangeInclusive<usize> = 16..=1024;
+
+/// Elements of all that is kept of a block of such rows.
+const FLAT_ELEMENTS: usize = 1 << 13;
+
 /// Flops that are worth a load.
 const WORTH: u32 = 4;
 
@@ -64,10 +76,19 @@ impl Plan {
         let order = order(graph, extents, layout);
         let pairs = Self::of_pairs(graph, extents, layout, &order);
         let rows = Self::of_short_rows(graph, extents, &order);
-        let plain = Self { order: order.clone(), blocks: None, sums: vec![], invariants: BTreeSet::new() };
+        let flat = Self::of_flat_rows(graph, extents, layout, &order);
         let long = Self::of_long_rows(graph, extents, &order);
-        let plans = pairs.into_iter().chain(rows).chain(long).chain([plain]);
+        // Exponentials from the largest of a row on wait for it, so that its elements are not by themselves.
+        let waits = order.last().is_some_and(|&inner| has_largest(graph, inner));
+        let (first, second) = if waits { (rows, flat) } else { (flat, rows) };
+        let plans = [pairs, first, second, long, Some(Self::in_order(&order))].into_iter().flatten();
         plans.map(|plan| Self { invariants: plan.loop_invariants(graph), ..plan }).collect()
+    }
+
+    /// Loops in this order, and nothing else.
+    pub(super) fn in_order(order: &[AxisId]) -> Self {
+        let (invariants, flat) = (BTreeSet::new(), BTreeSet::new());
+        Self { order: order.to_vec(), blocks: None, sums: vec![], invariants, flat }
     }
 
     /// What a loop around the lanes would compute again in each of its turns. Where that loop is the outermost one, it is
@@ -122,12 +143,7 @@ impl Plan {
         }
         let size = (ELEMENTS / row / ROWS * ROWS).clamp(ROWS, TILE).min(extent(rows));
         let blocks = Blocks { axis: *rows, size, outside: outside.iter().copied().collect(), apart: None };
-        Some(Self {
-            order: [outside, &[*inner, *rows]].concat(),
-            blocks: Some(blocks),
-            sums: vec![],
-            invariants: BTreeSet::new(),
-        })
+        Some(Self { blocks: Some(blocks), ..Self::in_order(&[outside, &[*inner, *rows]].concat()) })
     }
 }
 
@@ -136,25 +152,96 @@ impl Plan {
     /// one such a function takes as long as a hundred elements of the row.
     fn of_long_rows(graph: &Graph, extents: &[usize], order: &[AxisId]) -> Option<Self> {
         let [outside @ .., rows, inner] = order else { return None };
-        // What the elements of the row wait for cannot be put off.
-        let mut waited: BTreeSet<Id> = BTreeSet::new();
-        for user in graph.ids().collect::<Vec<_>>().into_iter().rev() {
-            if graph.ty(user).axes.contains(*inner) || waited.contains(&user) {
-                waited.extend(graph.node(user).args.iter().copied());
-            }
-        }
-        let of_row = |id: Id| {
-            let math = graph.as_point(id).is_some_and(|(point, _)| point.is_math());
-            math && graph.ty(id).axes.contains(*rows) && !graph.ty(id).axes.contains(*inner) && !waited.contains(&id)
-        };
         let native = graph.ids().any(|id| matches!(graph.op(id), Op::Native(_)));
-        if native || extents[rows.index()] < ROWS || extents[inner.index()] > LONG || !graph.ids().any(of_row) {
+        let few = extents[rows.index()] < ROWS || extents[inner.index()] > LONG;
+        if native || few || !row_functions(graph, [*rows, *inner]).iter().any(|(_, waited)| !waited) {
             return None;
         }
         let (size, outside) = (TOGETHER.min(extents[rows.index()]), outside.iter().copied().collect());
         let blocks = Some(Blocks { axis: *rows, size, outside, apart: Some(*inner) });
-        Some(Self { order: order.to_vec(), blocks, sums: vec![], invariants: BTreeSet::new() })
+        Some(Self { blocks, ..Self::in_order(order) })
     }
+}
+
+impl Plan {
+    /// Blocks of rows that lie one behind the other, whose elements' functions are called for all of them together.
+    fn of_flat_rows(graph: &Graph, extents: &[usize], layout: &Layout, order: &[AxisId]) -> Option<Self> {
+        let [outside @ .., rows, inner] = order else { return None };
+        let (count, length) = (extents[rows.index()], extents[inner.index()]);
+        let native = graph.ids().any(|id| matches!(graph.op(id), Op::Native(_)));
+        if native || count < ROWS || !AGAIN.contains(&length) {
+            return None;
+        }
+        let mut flat = flat_values(graph, layout, [*rows, *inner], length);
+        if !FLAT.contains(&length) {
+            flat.clear();
+        }
+        let kept = flat.len().max(1);
+        let of_row = row_functions(graph, [*rows, *inner]);
+        flat.extend(of_row.iter().filter(|(_, waited)| *waited).map(|(id, _)| *id));
+        if flat.is_empty() {
+            return None;
+        }
+        let apart = (!of_row.is_empty()).then_some(*inner);
+        let size = (FLAT_ELEMENTS / length / kept / ROWS * ROWS).clamp(ROWS, TOGETHER).min(count);
+        let blocks = Some(Blocks { axis: *rows, size, outside: outside.iter().copied().collect(), apart });
+        Some(Self { blocks, flat, ..Self::in_order(order) })
+    }
+}
+
+/// The elementary functions of elements of rows that follow each other in memory, but those that wait for what the whole row
+/// gives; with their arguments, where these are no memory already.
+fn flat_values(graph: &Graph, layout: &Layout, [rows, inner]: [AxisId; 2], length: usize) -> BTreeSet<Id> {
+    let both = |id: Id| graph.ty(id).axes.contains(rows) && graph.ty(id).axes.contains(inner);
+    let mut waits: BTreeSet<Id> = BTreeSet::new();
+    let mut flat = BTreeSet::new();
+    for id in graph.ids() {
+        let along_row = graph.as_fold(id).is_some_and(|(_, bound, _)| bound == inner);
+        if along_row || matches!(graph.op(id), Op::Native(_)) || graph.node(id).args.iter().any(|a| waits.contains(a)) {
+            waits.insert(id);
+            continue;
+        }
+        let Some((_, &[arg])) = graph.as_point(id).filter(|(point, _)| point.is_math() && both(id)) else { continue };
+        let in_memory = |x: Id| flat.contains(&x) || follows_rows(graph, layout, x, [rows, inner], length);
+        let alike = |k: Id| graph.ty(k).axes == AxisSet::EMPTY;
+        let affine = match graph.as_point(arg) {
+            Some((Point::Neg, &[x])) => in_memory(x),
+            Some((Point::Add | Point::Sub | Point::Mul, &[x, k])) => {
+                in_memory(x) && alike(k) || in_memory(k) && alike(x)
+            }
+            _ => in_memory(arg),
+        };
+        if !affine {
+            flat.insert(arg);
+        }
+        flat.insert(id);
+    }
+    flat
+}
+
+/// The elementary functions that a row has one of, each with whether its elements wait for it.
+fn row_functions(graph: &Graph, [rows, inner]: [AxisId; 2]) -> Vec<(Id, bool)> {
+    let mut waited: BTreeSet<Id> = BTreeSet::new();
+    for user in graph.ids().collect::<Vec<_>>().into_iter().rev() {
+        if graph.ty(user).axes.contains(inner) || waited.contains(&user) {
+            waited.extend(graph.node(user).args.iter().copied());
+        }
+    }
+    let of_row = |id: &Id| {
+        let math = graph.as_point(*id).is_some_and(|(point, _)| point.is_math());
+        math && graph.ty(*id).axes.contains(rows) && !graph.ty(*id).axes.contains(inner)
+    };
+    graph.ids().filter(of_row).map(|id| (id, waited.contains(&id))).collect()
+}
+
+/// Whether a read goes from the end of a row to the beginning of the next.
+fn follows_rows(graph: &Graph, layout: &Layout, read: Id, [rows, inner]: [AxisId; 2], length: usize) -> bool {
+    let Some((input, indices)) = graph.as_read(read) else { return false };
+    let strides = &layout.inputs[input.index()];
+    let along = |axis| indices.iter().zip(strides).filter(move |(i, _)| graph.as_axis(**i) == Some(axis));
+    let step = |axis| along(axis).map(|(_, stride)| *stride).sum::<isize>();
+    let plain = indices.iter().all(|&i| matches!(graph.op(i), Op::Axis(_) | Op::Int(_)));
+    plain && step(inner) == 1 && step(rows) == length as isize
 }
 
 /// For every node the flops of its value from folds, reads and constants.
@@ -173,13 +260,16 @@ fn works(graph: &Graph) -> Vec<u32> {
     works
 }
 
+fn has_largest(graph: &Graph, axis: AxisId) -> bool {
+    graph.ids().any(|id| matches!(graph.as_fold(id), Some((Fold::Amax, bound, _)) if bound == axis))
+}
+
 /// Whether rows gain by being turned. Elementary functions are called for a row's few elements else. Arithmetic alone
 /// fills two vectors with eight; where much is computed once for a row, these are better turned too.
 fn is_short(graph: &Graph, rows: AxisId, inner: AxisId, length: usize, row: usize) -> bool {
     let points = || graph.ids().filter_map(|id| Some((graph.as_point(id)?.0.work(), graph.ty(id).axes)));
     if points().any(|(work, _)| work == Work::Math) {
-        let largest = |id| matches!(graph.as_fold(id), Some((Fold::Amax, bound, _)) if bound == inner);
-        return row <= if graph.ids().any(largest) { SHORT_OF_EXPONENTIALS } else { SHORT };
+        return row <= if has_largest(graph, inner) { SHORT_OF_EXPONENTIALS } else { SHORT };
     }
     let for_row = |axes: AxisSet| axes.contains(rows) && !axes.contains(inner);
     let flops = |(work, axes)| if let Work::Flops(flops) = work { flops * u32::from(for_row(axes)) } else { 0 };

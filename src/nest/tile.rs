@@ -156,10 +156,13 @@ impl Cut<'_> {
     fn call(&mut self, value: Id, keeps: &HashMap<Id, SlotId>, sum: Option<Id>) {
         let at = self.at(value) - 1;
         let arg = self.graph.node(value).args[0];
-        if let Some(sums) = self.sums(arg).filter(|_| sum.is_none() && !keeps.contains_key(&value)) {
-            let place = Place::Sums;
-            self.slots.push(Slot { value, axes: vec![self.axis], place, block: self.block });
-            let slot = self.slots.len() - 1;
+        let kept = keeps.get(&value).copied();
+        let exact = kept.is_none_or(|slot| self.slots[slot].place == Place::Sums);
+        if let Some(sums) = self.sums(arg).filter(|_| sum.is_none() && exact) {
+            let slot = kept.unwrap_or_else(|| {
+                self.slots.push(Slot { value, axes: vec![self.axis], place: Place::Sums, block: self.block });
+                self.slots.len() - 1
+            });
             self.spilt.insert(value, slot);
             let from = Source::Slot { value: arg, slot: sums };
             self.calls[at].push(Step::Call { value, from, into: Some(slot), sum, columns: None });

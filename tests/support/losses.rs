@@ -86,17 +86,22 @@ pub fn loss_case(seed: u64, elements: usize) -> LossCase {
 
 /// A plain use of a loss: three rows, or for sequences three steps, of so many elements.
 pub fn with_length(entry: &'static Entry, real: Dtype, length: usize) -> LossCase {
+    with_rows(entry, real, 3, length)
+}
+
+/// The same with so many rows; a batch of sequences has two.
+pub fn with_rows(entry: &'static Entry, real: Dtype, rows: usize, length: usize) -> LossCase {
     let rng = fastrand::Rng::with_seed(length as u64);
     let case = LossCase { seed: 15 * length as u64 + 1, entry, settings: vec![], real, inputs: vec![], head: false };
     let mut draw = Draw { rng, case, elements: 0 };
-    let shape = [3, length];
+    let shape = [rows, length];
     for &name in entry.inputs.iter().filter(|name| !name.ends_with('?')) {
         match (entry.name, name) {
             ("CTCLoss", "pred") => draw.float(name, &[2, 3, length + 1], -2.0, 2.0),
             ("CTCLoss", _) => draw.class(name, &[2, 2], |rng| rng.i64(0..length as i64)),
-            ("SoftmaxCrossEntropyLoss", "label") => draw.class(name, &[3], |rng| rng.i64(0..length as i64)),
+            ("SoftmaxCrossEntropyLoss", "label") => draw.class(name, &[rows], |rng| rng.i64(0..length as i64)),
             ("CosineEmbeddingLoss", "label") => {
-                draw.class(name, &[3], |rng| [1, -1][rng.usize(..2)]);
+                draw.class(name, &[rows], |rng| [1, -1][rng.usize(..2)]);
                 draw.one_width();
             }
             (_, "label" | "target") => draw.float(name, &shape, 0.0, 1.0),

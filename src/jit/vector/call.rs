@@ -58,7 +58,8 @@ impl Emitter<'_> {
 
     /// Whether a loop over an axis takes a part of it, at whose end any number of elements may be left.
     pub(in super::super) fn is_cut(&self, axis: AxisId) -> bool {
-        let mut cut = self.block.iter().chain(&self.part).map(|(cut, ..)| *cut).chain(self.nest.parallel_axis());
+        let open = self.block.iter().chain(&self.part).map(|(cut, ..)| *cut);
+        let mut cut = open.chain(self.flat).chain(self.nest.parallel_axis());
         cut.any(|cut| cut == axis)
     }
 

@@ -46,14 +46,13 @@ pub(super) fn binary(binary: Binary, width: Width, real: Dtype) -> Option<Form> 
         _ => 0,
     };
     Some(match (width, single, binary) {
-        (Width::Zmm, true, Add) => Plain(Code::EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er),
+        (_, _, Add) => Plain(add(width, real)),
         (Width::Zmm, true, Sub) => Plain(Code::EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er),
         (Width::Zmm, true, Mul) => Plain(Code::EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er),
         (Width::Zmm, true, Div) => Plain(Code::EVEX_Vdivps_zmm_k1z_zmm_zmmm512b32_er),
         (Width::Zmm, true, IntAdd) => Plain(Code::EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32),
         (Width::Zmm, true, IntSub) => Plain(Code::EVEX_Vpsubd_zmm_k1z_zmm_zmmm512b32),
         (Width::Zmm, true, IntMul) => Plain(Code::EVEX_Vpmulld_zmm_k1z_zmm_zmmm512b32),
-        (Width::Zmm, false, Add) => Plain(Code::EVEX_Vaddpd_zmm_k1z_zmm_zmmm512b64_er),
         (Width::Zmm, false, Sub) => Plain(Code::EVEX_Vsubpd_zmm_k1z_zmm_zmmm512b64_er),
         (Width::Zmm, false, Mul) => Plain(Code::EVEX_Vmulpd_zmm_k1z_zmm_zmmm512b64_er),
         (Width::Zmm, false, Div) => Plain(Code::EVEX_Vdivpd_zmm_k1z_zmm_zmmm512b64_er),
@@ -66,14 +65,12 @@ pub(super) fn binary(binary: Binary, width: Width, real: Dtype) -> Option<Form> 
         (_, _, Less | LessOrEqual | Equal) => Compare(compare(width, real), predicate),
         (Width::Zmm, true, IntLess | IntEqual) => Compare(Code::EVEX_Vpcmpd_kr_k1_zmm_zmmm512b32_imm8, predicate),
         (Width::Zmm, false, IntLess | IntEqual) => Compare(Code::EVEX_Vpcmpq_kr_k1_zmm_zmmm512b64_imm8, predicate),
-        (Width::Ymm, true, Add) => Plain(Code::VEX_Vaddps_ymm_ymm_ymmm256),
         (Width::Ymm, true, Sub) => Plain(Code::VEX_Vsubps_ymm_ymm_ymmm256),
         (Width::Ymm, true, Mul) => Plain(Code::VEX_Vmulps_ymm_ymm_ymmm256),
         (Width::Ymm, true, Div) => Plain(Code::VEX_Vdivps_ymm_ymm_ymmm256),
         (Width::Ymm, true, IntAdd) => Plain(Code::VEX_Vpaddd_ymm_ymm_ymmm256),
         (Width::Ymm, true, IntSub) => Plain(Code::VEX_Vpsubd_ymm_ymm_ymmm256),
         (Width::Ymm, true, IntMul) => Plain(Code::VEX_Vpmulld_ymm_ymm_ymmm256),
-        (Width::Ymm, false, Add) => Plain(Code::VEX_Vaddpd_ymm_ymm_ymmm256),
         (Width::Ymm, false, Sub) => Plain(Code::VEX_Vsubpd_ymm_ymm_ymmm256),
         (Width::Ymm, false, Mul) => Plain(Code::VEX_Vmulpd_ymm_ymm_ymmm256),
         (Width::Ymm, false, Div) => Plain(Code::VEX_Vdivpd_ymm_ymm_ymmm256),
@@ -88,6 +85,15 @@ pub(super) fn binary(binary: Binary, width: Width, real: Dtype) -> Option<Form> 
         (Width::Ymm, false, IntLess) => Swapped(Code::VEX_Vpcmpgtq_ymm_ymm_ymmm256),
         (Width::Ymm, false, IntEqual) => Plain(Code::VEX_Vpcmpeqq_ymm_ymm_ymmm256),
     })
+}
+
+pub(super) fn add(width: Width, real: Dtype) -> Code {
+    match (width, real == Dtype::F32) {
+        (Width::Zmm, true) => Code::EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er,
+        (Width::Zmm, false) => Code::EVEX_Vaddpd_zmm_k1z_zmm_zmmm512b64_er,
+        (Width::Ymm, true) => Code::VEX_Vaddps_ymm_ymm_ymmm256,
+        (Width::Ymm, false) => Code::VEX_Vaddpd_ymm_ymm_ymmm256,
+    }
 }
 
 /// Compares floats by a predicate.

@@ -38,9 +38,6 @@ pub(super) const OFFSET: Register = Register::RDX;
 /// Where the tile ends.
 const END: Register = Register::R11;
 
-/// Bytes from what is read to what is asked for ahead of it, where caches do not hold it.
-const AHEAD: usize = 256;
-
 /// The code; `None` where a level has no instruction for an operation, or too few registers.
 pub(super) fn encode(program: &Program, width: Width) -> Result<Option<Vec<u8>>> {
     if program.streams.len() > ADDRESSES.len() {
@@ -282,15 +279,17 @@ impl Assembler<'_> {
             }
             let at = |place: usize| MemoryOperand::with_base_displ(ARGUMENTS, place as i64);
             let total = at(self.arguments.total(fold));
-            let (sum, other) = (Register::XMM0 + self.registers.folds[0][fold], Register::XMM0 + self.registers.spare);
+            let (lowest, spare) = (self.registers.folds[0][fold], self.registers.spare);
+            let (sum, other) = (Register::XMM0 + lowest, Register::XMM0 + spare);
             let single = self.program.real == Dtype::F32;
             let add = if single { Code::VEX_Vaddps_xmm_xmm_xmmm128 } else { Code::VEX_Vaddpd_xmm_xmm_xmmm128 };
-            // Not through memory: loads of a part of what was stored wait until all before them is done.
+            // Not through memory: loads of a part of what was stored wait until all before them is done. Nothing is added to
+            // the quarters that are still to come.
             let quarters = self.width.bytes() / 16;
             for quarter in 1..STRIDE / 16 {
                 let lanes = self.vector(self.registers.folds[quarter / quarters][fold]);
                 self.quarter(other, lanes, quarter % quarters)?;
-                self.push(Instruction::with3(add, sum, sum, other)?);
+                self.three(codes::add(self.width, self.program.real), lowest, lowest, spare)?;
             }
             if single {
                 self.push(Instruction::with3(Code::VEX_Vmovhlps_xmm_xmm_xmm, other, sum, sum)?);
@@ -367,7 +366,7 @@ impl Assembler<'_> {
         match self.program.line[place] {
             Action::Load(stream) => {
                 if part.is_multiple_of(self.parts) && self.program.streams[stream].far {
-                    let ahead = self.memory(stream, part, AHEAD);
+                    let ahead = self.memory(stream, part, self.program.streams[stream].ahead);
                     self.push(Instruction::with1(Code::Prefetcht0_m8, ahead)?);
                 }
                 self.load_stream(to, stream, part)?;
@@ -404,8 +403,8 @@ impl Assembler<'_> {
                 let (total, from) = (self.registers.folds[part][fold], self.register(from, part));
                 if self.program.folds[fold].largest {
                     self.extreme(true, total, total, from, true)?;
-                } else if let Some(Form::Plain(add)) = codes::binary(Binary::Add, self.width, real) {
-                    self.three(add, total, total, from)?;
+                } else {
+                    self.three(codes::add(self.width, real), total, total, from)?;
                 }
             }
         }

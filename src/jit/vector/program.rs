@@ -1,7 +1,7 @@
 //! A `lanes` step as a straight line of operations on vectors, over streams of elements.
 
 use super::super::Binding;
-use super::super::memory::lane_stride;
+use super::super::memory::{lane_stride, next_block};
 use crate::ir::{AxisId, Dtype, Fold, Id, Kind, Op, Point};
 use crate::nest::{Nest, Place, SlotId, Step};
 use std::collections::HashMap;
@@ -24,6 +24,8 @@ pub struct Stream {
     pub doubled: bool,
     /// Whether caches will not hold it: reads are asked for ahead, and what is written goes past them.
     pub far: bool,
+    /// Bytes from what is read to what is asked for ahead of it.
+    pub ahead: usize,
 }
 
 /// What is the same for all elements.
@@ -131,28 +133,36 @@ pub const STRIDE: usize = 64;
 pub const READ_FAR: usize = 1 << 20;
 const WRITE_FAR: usize = 1 << 25;
 
+/// Bytes from what is read to what is asked for ahead of it, where caches do not hold it.
+const AHEAD: usize = 256;
+
 /// Enough to hide how long the largest of two takes.
 const COPIES: usize = 4;
 
 /// Bytes of a row whose end, which does not pass the caches, is little.
 const WRITE_LONG: usize = 1 << 12;
 
+/// What a tile says of a `lanes` step in it.
+#[derive(Clone, Copy)]
+pub struct Around {
+    pub axis: AxisId,
+    /// Elements of all tiles of a row.
+    pub length: usize,
+    /// Whether nothing else is in the tile.
+    pub alone: bool,
+}
+
 /// Elements from lane to lane, at most: those of an iteration are within what an instruction may add to an address.
 const REACH: usize = 1 << 20;
 
 /// Fewer iterations than this are not worth a call.
-const WORTH: usize = 4;
+const WORTH: usize = 2;
 
 impl Program {
-    /// What a `lanes` step along an axis does, whether or not it is alone in its tile; `None` where some of it has no
-    /// vector operation here.
-    pub fn of(nest: &Nest, binding: &Binding, axis: AxisId, body: &[Step], alone: bool) -> Option<Self> {
+    /// What a `lanes` step does in its tile; `None` where some of it has no vector operation here.
+    pub fn of(nest: &Nest, binding: &Binding, Around { axis, length, alone }: Around, body: &[Step]) -> Option<Self> {
         let real = binding.arithmetic(nest);
-        let extent = match nest.block() {
-            Some((block, size)) if block == axis => size.min(nest.extents[axis.index()]),
-            _ => nest.extents[axis.index()],
-        };
-        if extent < WORTH * STRIDE / real.size() {
+        if length < WORTH * STRIDE / real.size() {
             return None;
         }
         let program = Self {
@@ -382,7 +392,9 @@ impl Builder<'_> {
         let known = self.program.streams.iter().position(|s| s.source == source);
         Some(known.unwrap_or_else(|| {
             let far = stride == 1 && self.is_far(source);
-            self.program.streams.push(Stream { source, stride, doubled, far });
+            let next = |read| next_block(self.nest, self.binding, read);
+            let ahead = if let Source::Read(read) = source { next(read) } else { None };
+            self.program.streams.push(Stream { source, stride, doubled, far, ahead: ahead.unwrap_or(AHEAD) });
             self.program.streams.len() - 1
         }))
     }
