@@ -226,7 +226,7 @@ impl Sequence {
             }
             if going.is_ok() {
                 scaled.emissions.make(batch.clone());
-                going = batch.into_iter().try_for_each(|t| scaled.forward(word, t));
+                going = scaled.forward(word, batch);
             }
         }
         if !softmax.finish(self.steps) {
@@ -234,7 +234,7 @@ impl Sequence {
             return Ok(unsafe { self.without(f64::NAN) });
         }
         going?;
-        let (mantissa, exponent) = scaled.total(word);
+        let (mantissa, exponent) = scaled.total(word, self.steps);
         let loss = softmax.log_sums(self.steps) - (mantissa.ln() + f64::from(exponent) * LN_2);
         if mantissa == 0.0 || loss == f64::INFINITY {
             // SAFETY: as above.

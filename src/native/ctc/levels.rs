@@ -10,7 +10,7 @@ macro_rules! at_every_level {
         /// The loops of one level.
         #[derive(Clone, Copy)]
         pub(super) struct $loops {
-            level: crate::vmath::Level,
+            pub level: crate::vmath::Level,
         }
 
         impl $loops {
