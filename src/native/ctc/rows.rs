@@ -6,7 +6,7 @@ mod narrow;
 
 use super::Ctc;
 use super::arena::Arena;
-use super::levels::at_every_level;
+use super::levels::{at_every_level, one_block};
 use super::scaled::BATCH;
 use crate::vmath::{self, Function};
 use narrow::Narrow;
@@ -355,6 +355,7 @@ macro_rules! row_loops {
         fn $scale(x: &mut [$real], factor: $real) {
             let (blocks, rest) = x.as_chunks_mut::<SMALL>();
             for block in blocks {
+                one_block();
                 for lane in 0..SMALL {
                     block[lane] *= factor;
                 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::needless_range_loop)] // several arrays go by one index
 
-use super::super::levels::at_every_level;
+use super::super::levels::{at_every_level, one_block};
 use super::super::scaled::BATCH;
 use super::{FEW, LANES, LEVEL, Plane, Row, SMALL, top_f32, top_f64};
 use crate::vmath::{self, Function};
@@ -72,6 +72,7 @@ macro_rules! narrow_loops {
                 }
                 let (blocks, rest) = row.as_chunks::<SMALL>();
                 for (to, block) in to.as_chunks_mut::<SMALL>().0.iter_mut().zip(blocks) {
+                    one_block();
                     let mut x = *block;
                     for lane in 0..SMALL {
                         x[lane] -= largest;
@@ -134,6 +135,7 @@ macro_rules! narrow_loops {
                 let row = &row[..to.len()];
                 let (blocks, rest) = to.as_chunks_mut::<SMALL>();
                 for (to, block) in blocks.iter_mut().zip(row.as_chunks::<SMALL>().0) {
+                    one_block();
                     let mut x = *block;
                     for lane in 0..SMALL {
                         x[lane] *= factor;

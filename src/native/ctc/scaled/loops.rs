@@ -3,7 +3,7 @@
 #![allow(clippy::needless_range_loop)] // several arrays go by one index
 
 use super::super::arena::Plain;
-use super::super::levels::at_every_level;
+use super::super::levels::{at_every_level, one_block};
 use super::NONE;
 
 pub(super) const LANES: usize = 8;
@@ -68,12 +68,6 @@ fn block<T: Copy + Default>(at: impl Fn(usize) -> T) -> Block<T> {
         block[lane] = at(lane);
     }
     block
-}
-
-/// Keeps the compiler from making vectors of several blocks, a lane from each: it would gather and scatter.
-#[inline(always)]
-fn one_block() {
-    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
 }
 
 /// One place later, behind what came before.
