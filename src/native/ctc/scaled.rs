@@ -26,25 +26,32 @@ mod emissions;
 mod exponents;
 mod loops;
 mod rows;
+mod slopes;
 mod steps;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 
 pub(super) use emissions::BATCH;
+pub(super) use loops::{exponent, pow2};
 
+use super::Ctc;
 use super::arena::Arena;
 use super::rows::{Plane, Softmax};
 use super::word::Word;
 use emissions::Emissions;
 use exponents::{Exponents, Way};
-use loops::{Block, Both, LANES, Loops, Slope, Weighing, exponent, pow2};
+use loops::{Both, LANES, Loops, Weighing};
 use rows::Rows;
+use slopes::{Slopes, Steps};
 use std::ops::Range;
 
 const FLOOR: i32 = 580;
 const SHRINK: u64 = 300;
 const GROW: u64 = 656;
 const FALL: i32 = 80;
+
+/// Steps of the way back that are done at once, at most: their posteriors are scratch.
+const BACK: usize = 8;
 
 /// The exponent of a 0 that no number flows into.
 const NONE: i32 = -(1 << 29);
@@ -72,23 +79,22 @@ pub(super) struct Scaled<'a> {
     back: Rows<'a>,
     behind: Exponents<'a>,
     half: &'a mut [Both<f64>],
-    /// Of a batch.
-    weights: &'a mut [Block<f64>],
+    slopes: Slopes<'a>,
 }
 
 impl<'a> Scaled<'a> {
-    pub(super) fn new(arena: &mut Arena<'a>, steps: usize, labels: usize, gradient: bool) -> Self {
-        let blocks = (labels + 1).div_ceil(LANES);
-        let segment = match steps.max(1) {
+    pub(super) fn new(arena: &mut Arena<'a>, call: &Ctc, gradient: bool) -> Self {
+        let blocks = (call.labels + 1).div_ceil(LANES);
+        let segment = match call.steps.max(1) {
             _ if !gradient => 1,
             steps if steps.saturating_mul(blocks.saturating_mul(2 * LANES)) <= KEPT => steps,
             steps => (1 + steps.isqrt()).min(steps),
         };
-        let starts = if gradient && segment < steps { steps.div_ceil(segment) } else { 0 };
+        let starts = if gradient && segment < call.steps { call.steps.div_ceil(segment) } else { 0 };
         let back = if gradient { blocks } else { 0 };
         Self {
             loops: Loops::of_this_machine(),
-            emissions: Emissions::new(arena, steps, labels, gradient),
+            emissions: Emissions::new(arena, call, gradient),
             rows: Rows::new(arena, blocks, segment),
             starts: Rows::new(arena, blocks, starts),
             segment,
@@ -96,7 +102,7 @@ impl<'a> Scaled<'a> {
             back: Rows::new(arena, back, 1),
             behind: Exponents::new(arena, back, Way::Backward),
             half: arena.take(back),
-            weights: arena.take(back.saturating_mul(BATCH)),
+            slopes: Slopes::new(arena, call, back),
         }
     }
 
@@ -106,6 +112,7 @@ impl<'a> Scaled<'a> {
         self.ahead.spell(word);
         if !self.half.is_empty() {
             self.behind.spell(word);
+            self.slopes.spell(word);
         }
     }
 
@@ -244,12 +251,12 @@ impl<'a> Scaled<'a> {
                 known = Some(epochs);
                 self.loops.halves(self.half, self.rows.exponents(place), self.behind.now(), exponent);
             }
-            let blanks = self.retreat(next, place, count);
-            let slope = |t: usize| Slope { head, weight: 1.0 / softmax.sum(t), inverse: 1.0 / mantissa };
-            for (k, t) in (next - count..next).enumerate() {
-                // SAFETY: the caller's promise.
-                unsafe { self.write(word, plane, (t, k), slope(t), blanks[k]) };
-            }
+            let blanks = &self.retreat(next, place, count)[..count];
+            let (first, sums) = (next - count, softmax.sums(next - count..next));
+            let emission = self.emissions.of(first..next);
+            let steps = Steps { plane, first, emission, blanks, sums, head, mantissa };
+            // SAFETY: the caller's promise.
+            unsafe { self.slopes.write(word, steps) };
             next -= count;
         }
         Ok(())
@@ -268,7 +275,7 @@ impl<'a> Scaled<'a> {
     /// renewed, and the forward rows, the last of which is at `place`, have the same exponents.
     fn allow_back(&mut self, next: usize, place: usize) -> Result<usize, GivenUp> {
         let epoch = self.rows.epoch(place);
-        let alike = (0..=place).rev().take(BATCH).take_while(|&place| self.rows.epoch(place) == epoch).count();
+        let alike = (0..=place).rev().take(BACK).take_while(|&place| self.rows.epoch(place) == epoch).count();
         let spreads = self.emissions.spread(next + 1 - alike..next + 1);
         match self.behind.allow(spreads.iter().rev()) {
             0 => self.behind.renew(self.loops, self.back.row_mut(0))?,
@@ -282,35 +289,13 @@ impl<'a> Scaled<'a> {
 
     /// So many backward rows from that of `next`; the posteriors, times the mantissa of the probability of all paths:
     /// those of entries are the weights, those of the blank by step are returned.
-    fn retreat(&mut self, next: usize, place: usize, count: usize) -> [f64; BATCH] {
-        let mut blanks = [0.0; BATCH];
+    fn retreat(&mut self, next: usize, place: usize, count: usize) -> [f64; BACK] {
+        let mut blanks = [0.0; BACK];
         let emission = self.emissions.of(next + 1 - count..next + 1);
         let weighing = Weighing { forward: self.rows.rows(place + 1 - count..place + 1), half: self.half };
         let (row, flow) = (self.back.row_mut(0), self.behind.flow());
-        steps::backward(self.loops, row, flow, emission, weighing, self.weights, &mut blanks);
+        steps::backward(self.loops, row, flow, emission, weighing, self.slopes.weights, &mut blanks);
         blanks
-    }
-
-    /// Writes the gradient of a step at the classes of the label, from the weights of the batch's k-th.
-    ///
-    /// # Safety
-    /// As for [`backward`](Self::backward).
-    unsafe fn write(&mut self, word: &Word, plane: Plane, (step, k): (usize, usize), slope: Slope, blank: f64) {
-        let blocks = self.half.len();
-        let weights = &mut self.weights[k * blocks..][..blocks];
-        let posteriors = weights.as_flattened_mut();
-        for &[entry, first] in word.repeats() {
-            posteriors[first as usize] += posteriors[entry as usize];
-        }
-        let emission = self.emissions.of(step..step + 1);
-        self.loops.slopes(weights, emission.entries, slope);
-        let [of_blank, classes @ ..] = word.classes() else { unreachable!("the blank is a class") };
-        let slopes = weights.as_flattened();
-        // SAFETY: the caller's promise.
-        unsafe {
-            plane.write(step, *of_blank as usize, slope.at(emission.blanks[0], blank));
-            plane.scatter(step, classes.iter().zip(word.firsts().iter().map(|&first| slopes[first as usize])));
-        }
     }
 
     /// The forward rows of a whole segment, from its first.

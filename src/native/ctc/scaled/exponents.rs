@@ -69,10 +69,10 @@ impl<'a> Exponents<'a> {
     }
 
     /// How many of the next steps, with emissions of these spreads, can use the exponents in force; they are taken as done.
-    pub(super) fn allow<'s>(&mut self, spreads: impl Iterator<Item = &'s u64>) -> usize {
+    pub(super) fn allow<'s>(&mut self, spreads: impl Iterator<Item = &'s u16>) -> usize {
         let mut steps = 0;
         for spread in spreads {
-            let (risen, sunk) = (self.risen + self.rise, self.sunk + spread);
+            let (risen, sunk) = (self.risen + self.rise, self.sunk + u64::from(*spread));
             if risen > GROW || sunk > SHRINK {
                 break;
             }

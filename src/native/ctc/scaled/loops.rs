@@ -97,7 +97,7 @@ fn fold(mut lanes: Block<f64>, join: impl Fn(f64, f64) -> f64) -> f64 {
 
 /// The smaller; the first where one is NaN.
 #[inline(always)]
-fn smaller(a: f64, b: f64) -> f64 {
+pub(super) fn smaller(a: f64, b: f64) -> f64 {
     if b < a { b } else { a }
 }
 
@@ -108,7 +108,7 @@ fn larger(a: f64, b: f64) -> f64 {
 
 /// 2^power, of what lies outside the normal numbers 0 or the largest.
 #[inline(always)]
-pub(super) fn pow2(power: i32) -> f64 {
+pub(in super::super) fn pow2(power: i32) -> f64 {
     let power = if power > 1023 { 1023 } else { power };
     let power = if power < -1023 { -1023 } else { power };
     f64::from_bits(u64::from((power + 1023) as u32) << 52)
@@ -116,7 +116,7 @@ pub(super) fn pow2(power: i32) -> f64 {
 
 /// The binary exponent of a positive normal number.
 #[inline(always)]
-pub(super) fn exponent(x: f64) -> i32 {
+pub(in super::super) fn exponent(x: f64) -> i32 {
     (x.to_bits() >> 52) as i32 - 1023
 }
 
@@ -335,17 +335,15 @@ fn slopes(posteriors: &mut [Block<f64>], emissions: &[Block<f64>], slope: Slope)
     }
 }
 
-/// By step: binary digits by which the smallest emission is below 1.
+/// The least of numbers and 0.
 #[inline(always)]
-fn spreads(to: &mut [u64], emission: Emission) {
-    for (step, to) in to.iter_mut().enumerate() {
-        let mut least = [1.0; LANES];
-        for x in emission.row(step) {
-            one_block();
-            least = block(|l| smaller(least[l], x[l]));
-        }
-        *to = -exponent(smaller(fold(std::hint::black_box(least), smaller), emission.blanks[step])) as u64;
+fn least(x: &[Block<f64>]) -> f64 {
+    let mut least = [0.0; LANES];
+    for x in x {
+        one_block();
+        least = block(|l| smaller(least[l], x[l]));
     }
+    fold(std::hint::black_box(least), smaller)
 }
 
 at_every_level! {
@@ -365,5 +363,5 @@ at_every_level! {
     flow_backward(to: &mut [Flow], exponents: &[Both<i32>], lives: &[Block<f64>], skips: &[Block<f64>]) -> f64;
     halves(half: &mut [Both<f64>], a: &[Both<i32>], b: &[Both<i32>], total: i32);
     slopes(posteriors: &mut [Block<f64>], emissions: &[Block<f64>], slope: Slope);
-    spreads(to: &mut [u64], emission: Emission);
+    least(x: &[Block<f64>]) -> f64;
 }

@@ -16,7 +16,7 @@ pub(super) fn forward(loops: Loops, rows: &mut [Both<f64>], in_place: bool, flow
     loops.forward(rows, in_place, flow, emission);
 }
 
-/// As [`Loops::backward`], of a batch at most.
+/// As [`Loops::backward`], of [`BACK`](super::BACK) steps at most.
 pub(super) fn backward(
     loops: Loops,
     row: &mut [Both<f64>],

@@ -6,8 +6,8 @@
 
 #![allow(clippy::needless_range_loop)] // several arrays go by one index
 
-use super::BATCH;
 use super::loops::{Block, Both, Emission, Flow, LANES, Weighing};
+use super::{BACK, BATCH};
 use std::arch::x86_64::*;
 
 /// Blocks of the largest tile: two registers for each, and as many for the rest.
@@ -145,7 +145,7 @@ struct Over {
     sums: Block<f64>,
 }
 
-/// As [`backward`](super::loops::Loops::backward), of a batch at most.
+/// As [`backward`](super::loops::Loops::backward), of [`BACK`] steps at most.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 pub(super) fn backward(
     row: &mut [Both<f64>],
@@ -155,7 +155,7 @@ pub(super) fn backward(
     weights: &mut [Block<f64>],
     blanks: &mut [f64],
 ) {
-    let mut over = [Over::default(); BATCH];
+    let mut over = [Over::default(); BACK];
     let over = &mut over[..emission.steps()];
     let size = size(flow.len());
     for start in (0..flow.len()).step_by(size).rev() {
