@@ -43,14 +43,16 @@ fn softmax_of<const N: usize>(
     sums: &mut [f64],
 ) {
     let classes = rows[0].len();
-    for (row, top) in rows.iter().zip(&mut *tops) {
-        *top = f64::from(largest(&load::<N>(row, classes)));
+    let mut most = [0.0; BATCH];
+    for ((row, top), most) in rows.iter().zip(tops).zip(&mut most) {
+        *most = largest(&load::<N>(row, classes));
+        *top = f64::from(*most);
     }
     let mut eights = [_mm512_setzero_pd(); BATCH];
     for (k, row) in rows.iter().enumerate() {
         let mut x = load::<N>(row, classes);
         for x in &mut x {
-            *x = _mm512_sub_ps(*x, _mm512_set1_ps(tops[k] as f32));
+            *x = _mm512_sub_ps(*x, _mm512_set1_ps(most[k]));
         }
         let exps = single(x);
         eights[k] = eight(&exps);
@@ -91,8 +93,8 @@ fn largest<const N: usize>(x: &[__m512; N]) -> f32 {
 #[target_feature(enable = "avx512f,avx512dq")]
 #[inline]
 fn eight<const N: usize>(x: &[__m512; N]) -> __m512d {
-    let mut lanes = [_mm512_setzero_ps(); 2];
-    for part in 0..N {
+    let mut lanes = [x[0], if N > 1 { x[1] } else { _mm512_setzero_ps() }];
+    for part in 2..N {
         lanes[part % 2] = _mm512_add_ps(lanes[part % 2], x[part]);
     }
     let [[a, b], [c, d]] =
