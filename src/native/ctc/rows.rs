@@ -67,6 +67,7 @@ impl Plane {
     }
 
     /// Where a row of f32 begins.
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn address(&self, step: usize) -> *mut f32 {
         self.at(step, 0)
     }
@@ -74,7 +75,8 @@ impl Plane {
     /// A row of f32 that lies along memory.
     ///
     /// # Safety
-    /// So many elements are valid for reads during `'a`, and such; nobody writes them.
+    /// So many elements are there, valid for reads during `'a`, and nobody writes them.
+    #[cfg(target_arch = "x86_64")]
     pub(super) unsafe fn row<'a>(&self, step: usize, classes: usize) -> &'a [f32] {
         // SAFETY: the caller's promise.
         unsafe { std::slice::from_raw_parts(self.at::<f32>(step, 0), classes) }

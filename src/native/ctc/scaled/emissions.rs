@@ -36,8 +36,6 @@ pub(in super::super) struct Emissions<'a> {
     /// Where they can make them.
     #[cfg(target_arch = "x86_64")]
     registers: Option<Registers<'a>>,
-    /// Classes of a row.
-    row: usize,
 }
 
 /// Blocks of so many entries, at least one.
@@ -59,7 +57,6 @@ impl<'a> Emissions<'a> {
             spread: arena.take(call.steps.saturating_add(1)),
             #[cfg(target_arch = "x86_64")]
             registers: Registers::new(arena, loops, call, width.saturating_mul(LANES)),
-            row: call.classes,
         }
     }
 
@@ -107,12 +104,12 @@ impl<'a> Emissions<'a> {
     /// # Safety
     /// As for [`take`](Self::take).
     unsafe fn lower(&mut self, logits: Plane, word: &Word, steps: Range<usize>, tops: &[f64], least: &mut [f64]) {
-        let (first, blank) = (steps.start, word.classes()[0] as usize);
+        let blank = word.classes()[0] as usize;
         let (blocks, places) = (self.blocks(steps.clone()), self.places(steps.clone()));
         let (entries, blanks) = (&mut self.entries[blocks], &mut self.blanks.as_flattened_mut()[places]);
         #[cfg(target_arch = "x86_64")]
         if let Some(registers) = &self.registers {
-            let rows = registers::Rows { logits, classes: self.row, blank, first, tops };
+            let rows = registers::Rows { logits, blank, first: steps.start, tops };
             // SAFETY: the caller's promise; rows are f32 along memory, and the machine has AVX-512.
             return unsafe { registers.take(rows, entries, blanks, least) };
         }

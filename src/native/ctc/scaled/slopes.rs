@@ -47,6 +47,7 @@ impl Steps<'_> {
 
 impl<'a> Slopes<'a> {
     /// For rows of so many blocks.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
     pub(super) fn new(arena: &mut Arena<'a>, call: &Ctc, blocks: usize) -> Self {
         let loops = Loops::of_this_machine();
         Self {
@@ -59,12 +60,12 @@ impl<'a> Slopes<'a> {
     }
 
     /// Begins a label.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
     pub(super) fn spell(&mut self, word: &Word) {
         #[cfg(target_arch = "x86_64")]
         if let Some(registers) = &mut self.registers {
             registers.spell(word);
         }
-        let _ = word;
     }
 
     /// Writes the gradient of some steps at the classes of the label.

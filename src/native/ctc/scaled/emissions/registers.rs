@@ -14,32 +14,37 @@ use std::arch::x86_64::*;
 const TOGETHER: usize = 8;
 
 /// What of a row is at each entry.
-pub(super) struct Registers<'a>(Picks<'a>);
+pub(super) struct Registers<'a> {
+    picks: Picks<'a>,
+    /// Of a row.
+    classes: usize,
+}
 
 impl<'a> Registers<'a> {
     /// For so many lanes of entries, where the rows of a call are narrow and the machine has AVX-512.
     pub(super) fn new(arena: &mut Arena<'a>, loops: Loops, call: &Ctc, lanes: usize) -> Option<Self> {
         let is_narrow = call.real == Dtype::F32 && call.logits[1] == 1 && call.classes <= picks::MOST;
-        (is_narrow && loops.level == Level::Avx512).then(|| Self(Picks::new(arena, lanes)))
+        (is_narrow && loops.level == Level::Avx512)
+            .then(|| Self { picks: Picks::new(arena, lanes), classes: call.classes })
     }
 
     /// Takes the classes by lane.
     pub(super) fn spell(&mut self, classes: &[u64]) {
-        self.0.clear();
+        self.picks.clear();
         for (lane, &class) in classes.iter().enumerate() {
-            self.0.set(lane, class as usize);
+            self.picks.set(lane, class as usize);
         }
     }
 
     /// Takes the logits of some steps at the entries and at the blank, less the largest; the least of each step.
     ///
     /// # Safety
-    /// The machine has AVX-512. The logits are valid at the steps and so many classes, one of which is the blank.
+    /// The machine has AVX-512. The logits are valid at the steps and every class of the call.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
     pub(super) unsafe fn take(&self, rows: Rows, entries: &mut [Block<f64>], blanks: &mut [f64], least: &mut [f64]) {
         // SAFETY: the caller's promise.
         unsafe {
-            match rows.classes.div_ceil(picks::LANES) {
+            match self.classes.div_ceil(picks::LANES) {
                 1 => self.take_of::<1>(rows, entries, blanks, least),
                 2 => self.take_of::<2>(rows, entries, blanks, least),
                 3 => self.take_of::<3>(rows, entries, blanks, least),
@@ -69,9 +74,9 @@ impl<'a> Registers<'a> {
         let steps = entries.chunks_exact_mut(width).zip(rows.tops).zip(blanks).zip(least);
         for (k, (((to, &top), blank), least)) in steps.enumerate() {
             // SAFETY: the caller's promise.
-            let row = unsafe { rows.logits.row(rows.first + k, rows.classes) };
+            let row = unsafe { rows.logits.row(rows.first + k, self.classes) };
             *blank = f64::from(row[rows.blank]) - top;
-            let least_entry = self.take_row::<N>(row, rows.classes, top, to);
+            let least_entry = self.take_row::<N>(row, top, to);
             *least = if *blank < least_entry { *blank } else { least_entry };
         }
     }
@@ -79,12 +84,12 @@ impl<'a> Registers<'a> {
     /// The logits of a row at the entries, less `top`; the least of them.
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
     #[inline]
-    fn take_row<const N: usize>(&self, row: &[f32], classes: usize, top: f64, to: &mut [Block<f64>]) -> f64 {
-        let row = load::<N>(row, classes);
+    fn take_row<const N: usize>(&self, row: &[f32], top: f64, to: &mut [Block<f64>]) -> f64 {
+        let row = load::<N>(row, self.classes);
         let top = _mm512_set1_pd(top);
         let mut least = _mm512_setzero_pd();
         for (register, to) in to.chunks_mut(2).enumerate() {
-            let (x, _) = self.0.pick(register, &row);
+            let (x, _) = self.picks.pick(register, &row);
             let halves = [_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x)];
             for (to, half) in to.iter_mut().zip(halves) {
                 let x = _mm512_sub_pd(_mm512_cvtps_pd(half), top);
@@ -102,7 +107,6 @@ impl<'a> Registers<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub logits: Plane,
-    pub classes: usize,
     pub blank: usize,
     pub first: usize,
     pub tops: &'a [f64],
