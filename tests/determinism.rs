@@ -31,6 +31,9 @@ const LARGE: &[Use] = &[
     ),
     ("KLDivLoss", &[("pred", &[301, 1501]), ("label", &[301, 1501])], &[("from_logits", "false")]),
     ("CTCLoss", &[("pred", &[23, 60, 200]), ("label", &[23, 9])], &[]),
+    // Rows that fit into registers, in one case not into the last of them.
+    ("CTCLoss", &[("pred", &[23, 60, 80]), ("label", &[23, 24])], &[]),
+    ("CTCLoss", &[("pred", &[23, 90, 28]), ("label", &[23, 41])], &[]),
     ("HuberLoss", &[("pred", &[700, 1031]), ("label", &[700, 1031])], &[("reduction", "sum")]),
     ("HingeLoss", &[("pred", &[700, 1031]), ("label", &[700, 1031])], &[]),
     ("SquaredHingeLoss", &[("pred", &[1_400_000]), ("label", &[1_400_000])], &[]),

@@ -12,6 +12,8 @@
 mod arena;
 mod exact;
 mod levels;
+#[cfg(target_arch = "x86_64")]
+mod picks;
 mod rows;
 mod scaled;
 #[cfg(test)]
@@ -60,7 +62,7 @@ impl Ctc {
         let mut arena = Arena::counting();
         Common::new(&mut arena, self, gradient);
         let mut rest = arena.rest();
-        Scaled::new(&mut rest, self.steps, self.labels, gradient);
+        Scaled::new(&mut rest, self, gradient);
         let scaled = rest.used();
         let mut rest = arena.rest();
         Exact::new(&mut rest, self.steps, self.labels, gradient);
@@ -93,8 +95,10 @@ impl Ctc {
         let double = self.real == Dtype::F64;
         let logits = Plane { start: logits.cast_mut(), strides: self.logits, double };
         let gradient = (!gradient.is_null()).then_some(Plane { start: gradient, strides: self.gradient, double });
+        // What is handed out is what the same lines count; short sequences would take notice of counting it at each call.
+        let size = if cfg!(debug_assertions) { self.scratch(gradient.is_some()) } else { usize::MAX };
         // SAFETY: the caller's promise about the scratch.
-        let mut arena = unsafe { Arena::new(scratch, self.scratch(gradient.is_some())) };
+        let mut arena = unsafe { Arena::new(scratch, size) };
         let Common { entries, mut word, mut softmax } = Common::new(&mut arena, self, gradient.is_some());
         // SAFETY: the caller's promise about the label.
         let read = unsafe { self.read(label, pred_length, label_length, blank, entries) };
@@ -196,17 +200,17 @@ impl Sequence {
             return if word.count == 0 { 0.0 } else { f64::INFINITY };
         }
         let gradient = self.gradient.is_some();
-        let mut scaled = Scaled::new(&mut arena.rest(), call.steps, call.labels, gradient);
+        let mut scaled = Scaled::new(&mut arena.rest(), call, gradient);
         // SAFETY: the caller's promise.
         if let Ok(loss) = unsafe { self.scaled(word, softmax, &mut scaled) } {
             return loss;
         }
         let mut exact = Exact::new(&mut arena.rest(), call.steps, call.labels, gradient);
-        // SAFETY: the caller's promise; the softmax is finished, and finite.
+        // SAFETY: the caller's promise; the softmax has all rows.
         unsafe { self.exact(word, softmax, &mut exact) }
     }
 
-    /// By the recursion in plain f64, and the rows of the softmax on the way, which are finished in any case.
+    /// By the recursion in plain f64, and the rows of the softmax on the way, all of them in any case.
     ///
     /// # Safety
     /// As for [`run`](Self::run).
@@ -219,23 +223,21 @@ impl Sequence {
                 let some = first..batch.end.min(first + softmax.at_once);
                 // SAFETY: the caller's promise.
                 unsafe { softmax.rows(self.logits, self.gradient, some.clone(), self.classes) };
-                for t in some {
-                    // SAFETY: as above.
-                    unsafe { scaled.emissions.take(self.logits, word, t, softmax.top(t)) };
-                }
+                // SAFETY: as above.
+                unsafe { scaled.emissions.take(self.logits, word, some.clone(), softmax.tops(some)) };
             }
             if going.is_ok() {
                 scaled.emissions.make(batch.clone());
-                going = batch.into_iter().try_for_each(|t| scaled.forward(word, t));
+                going = scaled.forward(word, batch);
             }
         }
-        if !softmax.finish(self.steps) {
+        let Some((sums, power)) = softmax.product(self.steps) else {
             // SAFETY: as above.
             return Ok(unsafe { self.without(f64::NAN) });
-        }
+        };
         going?;
-        let (mantissa, exponent) = scaled.total(word);
-        let loss = softmax.log_sums(self.steps) - (mantissa.ln() + f64::from(exponent) * LN_2);
+        let (mantissa, exponent) = scaled.total(word, self.steps);
+        let loss = (sums / mantissa).ln() + (power - i64::from(exponent)) as f64 * LN_2;
         if mantissa == 0.0 || loss == f64::INFINITY {
             // SAFETY: as above.
             return Ok(unsafe { self.without(f64::INFINITY) });
@@ -250,7 +252,7 @@ impl Sequence {
     /// By the recursion with an exponent for each number.
     ///
     /// # Safety
-    /// As for [`run`](Self::run); the softmax is finished, and finite.
+    /// As for [`run`](Self::run); the softmax has all rows.
     unsafe fn exact(&self, word: &Word, softmax: &Softmax, exact: &mut Exact) -> f64 {
         // SAFETY: the caller's promise.
         let (mantissa, exponent) = unsafe { exact.forward(self, softmax, word) };

@@ -6,9 +6,9 @@
 //!
 //! Errors stay below 1 ulp on all samples of `tests.rs`.
 
-const SHIFTER: f64 = 6_755_399_441_055_744.0; // 1.5 · 2^52
-const LN2_HI: f64 = 0.693_147_180_559_890_3; // 42 bits, so that n · LN2_HI is exact
-const LN2_LO: f64 = 5.497_923_018_708_371e-14;
+pub const SHIFTER: f64 = 6_755_399_441_055_744.0; // 1.5 · 2^52
+pub const LN2_HI: f64 = 0.693_147_180_559_890_3; // 42 bits, so that n · LN2_HI is exact
+pub const LN2_LO: f64 = 5.497_923_018_708_371e-14;
 const REDUCED_MIN: u64 = 0.75f64.to_bits() + 1;
 const ONE: u64 = 1.0f64.to_bits();
 
@@ -35,29 +35,32 @@ fn reduce(x: f64, n: f64) -> f64 {
     n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, x))
 }
 
+/// Beyond these e^x is 0 or infinite.
+pub const EXP_RANGE: [f64; 2] = [-746.0, 710.0];
+/// |r| ≤ ln 2 / 2: 2^-57.2
+pub const EXP: [f64; 12] = [
+    1.0,
+    1.0,
+    0.5,
+    0.16666666666666433,
+    0.041666666666603756,
+    0.008_333_333_333_500_214,
+    0.0013888888926894883,
+    0.000_198_412_694_673_712_9,
+    2.480_150_853_491_023e-5,
+    2.7557638545050187e-6,
+    2.7625254997511003e-7,
+    2.4979388059669712e-8,
+];
+
 /// m and n of exp(x) = m · 2^n; n is a whole number from −1076 to 1024, or NaN with x.
 #[inline(always)]
 pub fn exp_parts(x: f64) -> (f64, f64) {
-    let x = if x < -746.0 { -746.0 } else { x };
-    let x = if x > 710.0 { 710.0 } else { x };
+    let [least, most] = EXP_RANGE;
+    let x = if x < least { least } else { x };
+    let x = if x > most { most } else { x };
     let shifted = x.mul_add(std::f64::consts::LOG2_E, SHIFTER);
-    let r = reduce(x, shifted - SHIFTER);
-    // |r| ≤ ln 2 / 2: 2^-57.2
-    let c = [
-        1.0,
-        1.0,
-        0.5,
-        0.16666666666666433,
-        0.041666666666603756,
-        0.008_333_333_333_500_214,
-        0.0013888888926894883,
-        0.000_198_412_694_673_712_9,
-        2.480_150_853_491_023e-5,
-        2.7557638545050187e-6,
-        2.7625254997511003e-7,
-        2.4979388059669712e-8,
-    ];
-    (horner(r, c), shifted - SHIFTER)
+    (horner(reduce(x, shifted - SHIFTER), EXP), shifted - SHIFTER)
 }
 
 /// m · 2^n of [`exp_parts`], in two factors: only the last product may round, overflow or underflow.

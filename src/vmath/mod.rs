@@ -20,6 +20,7 @@
 //! **How.** Each function is written once, as a branch-free scalar (`single.rs`, `double.rs`); logarithms have a shorter one
 //! besides, with the same bits, for blocks of plain numbers. `tile.rs` applies it to blocks of lanes, and compiles that loop
 //! once per instruction set; `rows.rs` finds the largest of a row first, `products.rs` takes one logarithm of many numbers;
+//! `registers.rs` has exp for loops that are written in registers of AVX-512;
 //! `partial.rs` has the partial sums, in registers where that is AVX-512, which also has an instruction for the last step of
 //! exp, and loads and stores of a part of a register; `level.rs` chooses one when first asked.
 //! `LOSSJIT_LEVEL=baseline|avx2|avx512|neon` forces the choice; a word it does not know, or a level that the machine
@@ -29,6 +30,8 @@ mod double;
 mod level;
 mod partial;
 mod products;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod registers;
 mod rows;
 mod single;
 #[cfg(test)]

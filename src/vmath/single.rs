@@ -9,10 +9,10 @@
 //!
 //! `if a < b { a } else { b }` is one instruction and keeps a NaN in `b`; `f32::min` is not and does not.
 
-const SHIFTER: f32 = 12_582_912.0; // 1.5 · 2^23
+pub const SHIFTER: f32 = 12_582_912.0; // 1.5 · 2^23
 const LN2: f32 = std::f32::consts::LN_2;
-const LN2_HI: f32 = 0.693_145_75; // 17 bits, so that n · LN2_HI is exact
-const LN2_LO: f32 = 1.428_606_8e-6;
+pub const LN2_HI: f32 = 0.693_145_75; // 17 bits, so that n · LN2_HI is exact
+pub const LN2_LO: f32 = 1.428_606_8e-6;
 /// log reduces its argument to m in (0.75, 1.5]: m − 1 is exact, and also where log1p forms it as 2^-e (1 + x) − 1 for
 /// e = ±1, the cases where the result is small.
 const REDUCED_MIN: u32 = 0.75f32.to_bits() + 1; // the next number, to include 1.5
@@ -41,17 +41,19 @@ fn reduce(x: f32, n: f32) -> f32 {
     n.mul_add(-LN2_LO, n.mul_add(-LN2_HI, x))
 }
 
+/// Beyond these e^x is 0 or infinite.
+pub const EXP_RANGE: [f32; 2] = [-104.0, 89.0];
+/// 1 + r + r² Q(r), |r| ≤ ln 2 / 2: 2^-27.9
+pub const EXP: [f32; 7] = [1.0, 1.0, 0.5, 0.166_665_33, 0.041_667_197, 0.008_367_551_5, 0.001_386_544];
+
 /// m and n of exp(x) = m · 2^n; n is a whole number from −150 to 128, or NaN with x.
 #[inline(always)]
 pub fn exp_parts(x: f32) -> (f32, f32) {
-    // Beyond these the result is 0 or infinite.
-    let x = if x < -104.0 { -104.0 } else { x };
-    let x = if x > 89.0 { 89.0 } else { x };
+    let [least, most] = EXP_RANGE;
+    let x = if x < least { least } else { x };
+    let x = if x > most { most } else { x };
     let shifted = x.mul_add(std::f32::consts::LOG2_E, SHIFTER);
-    let r = reduce(x, shifted - SHIFTER);
-    // 1 + r + r² Q(r), |r| ≤ ln 2 / 2: 2^-27.9
-    let p = horner(r, [1.0, 1.0, 0.5, 0.166_665_33, 0.041_667_197, 0.008_367_551_5, 0.001_386_544]);
-    (p, shifted - SHIFTER)
+    (horner(reduce(x, shifted - SHIFTER), EXP), shifted - SHIFTER)
 }
 
 /// m · 2^n of [`exp_parts`], in two factors: only the last product may round, overflow or underflow.

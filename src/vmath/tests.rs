@@ -154,6 +154,33 @@ fn same_bits_at_every_level_and_place() {
     check::<f64>();
 }
 
+/// exp of a register is that of the tile functions.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn same_bits_in_registers() {
+    use std::arch::x86_64::*;
+    if !Level::Avx512.is_available() {
+        return;
+    }
+    for block in arguments::<f32>(2096, 2).as_chunks::<16>().0 {
+        let mut y = [0.0; 16];
+        // SAFETY: the level is available, and blocks are as long as registers; here and below.
+        unsafe {
+            let [e] = registers::single([_mm512_loadu_ps(block.as_ptr())]);
+            _mm512_storeu_ps(y.as_mut_ptr(), e);
+        }
+        assert_eq!(bits(&y), bits(&block.map(|x| scalar(Exp, x))), "{block:?}");
+    }
+    for block in arguments::<f64>(2096, 2).as_chunks::<8>().0 {
+        let mut y = [0.0; 8];
+        unsafe {
+            let [e] = registers::double([_mm512_loadu_pd(block.as_ptr())]);
+            _mm512_storeu_pd(y.as_mut_ptr(), e);
+        }
+        assert_eq!(bits(&y), bits(&block.map(|x| scalar(Exp, x))), "{block:?}");
+    }
+}
+
 #[test]
 fn every_tail() {
     fn check<T: Bits>(tolerance: f64) {

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 /// Numbers that any bytes are.
 pub(super) trait Plain: Copy {}
 impl Plain for f64 {}
+impl Plain for u16 {}
 impl Plain for i32 {}
 impl Plain for i64 {}
 impl Plain for u64 {}

@@ -42,7 +42,7 @@ impl<'a> Exact<'a> {
     /// As for [`forward`](Self::forward).
     unsafe fn emit(&mut self, sequence: &Sequence, softmax: &Softmax, word: &Word, step: usize) {
         // SAFETY: the caller's promise.
-        self.lattice.emit(word, |class| unsafe { softmax.log_p(sequence.logits, step, class) });
+        self.lattice.emit(word, unsafe { softmax.log_p(sequence.logits, step) });
     }
 
     /// The forward variables; the probability of the label by mantissa and exponent.

@@ -10,7 +10,7 @@ macro_rules! at_every_level {
         /// The loops of one level.
         #[derive(Clone, Copy)]
         pub(super) struct $loops {
-            level: crate::vmath::Level,
+            pub level: crate::vmath::Level,
         }
 
         impl $loops {
@@ -57,3 +57,9 @@ macro_rules! at_every_level {
     };
 }
 pub(super) use at_every_level;
+
+/// Keeps the compiler from making vectors of several blocks, a lane from each: it would gather and scatter.
+#[inline(always)]
+pub(super) fn one_block() {
+    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+}

@@ -3,11 +3,13 @@
 #![allow(clippy::needless_range_loop)] // several arrays go by one index
 
 mod narrow;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod registers;
 
 use super::Ctc;
 use super::arena::Arena;
-use super::levels::at_every_level;
-use super::scaled::BATCH;
+use super::levels::{at_every_level, one_block};
+use super::scaled::{BATCH, exponent, pow2};
 use crate::vmath::{self, Function};
 use narrow::Narrow;
 use std::ops::Range;
@@ -64,6 +66,22 @@ impl Plane {
         }
     }
 
+    /// Where a row of f32 begins.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn address(&self, step: usize) -> *mut f32 {
+        self.at(step, 0)
+    }
+
+    /// A row of f32 that lies along memory.
+    ///
+    /// # Safety
+    /// So many elements are there, valid for reads during `'a`, and nobody writes them.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) unsafe fn row<'a>(&self, step: usize, classes: usize) -> &'a [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.at::<f32>(step, 0), classes) }
+    }
+
     /// Some classes of a step, by their addresses and what comes with them.
     #[inline(always)]
     fn each<'a, T, With>(
@@ -105,11 +123,10 @@ impl Plane {
     }
 }
 
-/// The normalisers of every step: the largest logit, the sum of exponentials from there, and its logarithm.
+/// The normalisers of every step: the largest logit, and the sum of exponentials from there.
 pub(super) struct Softmax<'a> {
     top: &'a mut [f64],
     sum: &'a mut [f64],
-    log_sum: &'a mut [f64],
     loops: Loops,
     /// One row of logits and one of the gradient, where theirs do not lie along memory.
     logits: &'a mut [f64],
@@ -128,7 +145,6 @@ impl<'a> Softmax<'a> {
         Self {
             top: arena.take(steps),
             sum: arena.take(steps),
-            log_sum: arena.take(steps),
             loops: Loops::of_this_machine(),
             logits: arena.take(strided),
             gradient: arena.take(strided),
@@ -158,37 +174,46 @@ impl<'a> Softmax<'a> {
         }
     }
 
-    /// Makes logarithms of the sums of all rows. Whether every row has a softmax: none with NaN or +∞, or with −∞ only.
-    pub(super) fn finish(&mut self, steps: usize) -> bool {
-        let sums = &self.sum[..steps];
-        let log_sums = &mut self.log_sum[..steps];
-        log_sums.copy_from_slice(sums);
-        map(Function::Log, log_sums);
-        sums.iter().all(|sum| sum.is_finite())
+    /// The product of the sums of all steps, by mantissa and exponent. None where a row has no softmax: one with NaN or +∞,
+    /// or with −∞ only.
+    pub(super) fn product(&self, steps: usize) -> Option<(f64, i64)> {
+        let (mut lanes, mut power) = ([1.0; FEW], 0);
+        for some in self.sum[..steps].chunks(FEW * MANY) {
+            for sums in some.chunks(FEW) {
+                lanes.iter_mut().zip(sums).for_each(|(lane, sum)| *lane *= sum);
+            }
+            for lane in &mut lanes {
+                if !lane.is_finite() {
+                    return None;
+                }
+                let exponent = exponent(*lane);
+                *lane *= pow2(-exponent);
+                power += i64::from(exponent);
+            }
+        }
+        Some((lanes.iter().product(), power))
     }
 
-    /// The largest logit of a step.
-    pub(super) fn top(&self, step: usize) -> f64 {
-        self.top[step]
+    /// The largest logits of some steps.
+    pub(super) fn tops(&self, steps: Range<usize>) -> &[f64] {
+        &self.top[steps]
     }
 
-    /// The sum of e^(logit − the largest) of a step.
-    pub(super) fn sum(&self, step: usize) -> f64 {
-        self.sum[step]
+    /// The sums of e^(logit − the largest) of some steps.
+    pub(super) fn sums(&self, steps: Range<usize>) -> &[f64] {
+        &self.sum[steps]
     }
 
-    /// The sum over steps of the logarithms of these sums.
-    pub(super) fn log_sums(&self, steps: usize) -> f64 {
-        self.log_sum[..steps].iter().sum()
-    }
-
-    /// The logarithm of the probability of a class.
+    /// The logarithm of the probability of a class of a step, by class.
     ///
     /// # Safety
-    /// The plane is valid there; the row is finished.
-    pub(super) unsafe fn log_p(&self, logits: Plane, step: usize, class: usize) -> f64 {
+    /// The plane is valid at the step and the classes that are asked for.
+    pub(super) unsafe fn log_p(&self, logits: Plane, step: usize) -> impl Fn(usize) -> f64 {
+        let log = vmath::entry::<f64>(Function::Log).expect(LEVEL).one;
+        // SAFETY: the level is that of the process.
+        let (top, log_sum) = (self.top[step], unsafe { log(self.sum[step]) });
         // SAFETY: the caller's promise.
-        (unsafe { logits.read(step, class) } - self.top[step]) - self.log_sum[step]
+        move |class| (unsafe { logits.read(step, class) } - top) - log_sum
     }
 
     /// # Safety
@@ -259,14 +284,9 @@ impl<'a> Softmax<'a> {
 
 /// e^x in place.
 pub(super) fn exp_in_place(x: &mut [f64]) {
-    map(Function::Exp, x);
-}
-
-/// f(x) in place.
-fn map(f: Function, x: &mut [f64]) {
-    let entry = vmath::entry::<f64>(f).expect(LEVEL);
+    let exp = vmath::entry::<f64>(Function::Exp).expect(LEVEL);
     // SAFETY: one slice, read and written in place.
-    unsafe { (entry.map)(x.as_ptr(), x.as_mut_ptr(), x.len(), 1.0, -0.0, 0) };
+    unsafe { (exp.map)(x.as_ptr(), x.as_mut_ptr(), x.len(), 1.0, -0.0, 0) };
 }
 
 const LEVEL: &str = "a kernel is compiled for a level that is there";
@@ -315,6 +335,8 @@ const LANES: usize = 32;
 const SMALL: usize = LANES / 2;
 /// Lanes of what is left after whole blocks.
 const FEW: usize = 8;
+/// So many sums of exponentials multiplied are a number: each is below 2^60.
+const MANY: usize = 16;
 
 /// Every lane to the larger of two; NaN counts as nothing.
 #[inline(always)]
@@ -355,6 +377,7 @@ macro_rules! row_loops {
         fn $scale(x: &mut [$real], factor: $real) {
             let (blocks, rest) = x.as_chunks_mut::<SMALL>();
             for block in blocks {
+                one_block();
                 for lane in 0..SMALL {
                     block[lane] *= factor;
                 }

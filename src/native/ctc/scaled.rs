@@ -26,21 +26,32 @@ mod emissions;
 mod exponents;
 mod loops;
 mod rows;
+mod slopes;
+mod steps;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 
 pub(super) use emissions::BATCH;
+pub(super) use loops::{exponent, pow2};
 
+use super::Ctc;
 use super::arena::Arena;
 use super::rows::{Plane, Softmax};
 use super::word::Word;
 use emissions::Emissions;
 use exponents::{Exponents, Way};
-use loops::{Block, Both, Emission, LANES, Loops, exponent, pow2};
+use loops::{Both, LANES, Loops, Weighing};
 use rows::Rows;
+use slopes::{Slopes, Steps};
+use std::ops::Range;
 
 const FLOOR: i32 = 580;
 const SHRINK: u64 = 300;
 const GROW: u64 = 656;
 const FALL: i32 = 80;
+
+/// Steps of the way back that are done at once, at most: their posteriors are scratch.
+const BACK: usize = 8;
 
 /// The exponent of a 0 that no number flows into.
 const NONE: i32 = -(1 << 29);
@@ -58,12 +69,8 @@ pub(super) struct GivenUp;
 pub(super) struct Scaled<'a> {
     loops: Loops,
     pub emissions: Emissions<'a>,
-    /// By entry: its emission at one step; then zeros.
-    entries: &'a mut [Block<f64>],
-    /// Forward rows: all of one segment, or the last two.
+    /// Forward rows: all of one segment, or the last.
     rows: Rows<'a>,
-    /// The last of them.
-    last: usize,
     /// The first forward row of each segment, where there are several.
     starts: Rows<'a>,
     segment: usize,
@@ -72,88 +79,83 @@ pub(super) struct Scaled<'a> {
     back: Rows<'a>,
     behind: Exponents<'a>,
     half: &'a mut [Both<f64>],
-    weights: &'a mut [Block<f64>],
+    slopes: Slopes<'a>,
 }
 
 impl<'a> Scaled<'a> {
-    pub(super) fn new(arena: &mut Arena<'a>, steps: usize, labels: usize, gradient: bool) -> Self {
-        let blocks = (labels + 1).div_ceil(LANES);
-        let segment = match steps.max(1) {
-            _ if !gradient => 2,
+    pub(super) fn new(arena: &mut Arena<'a>, call: &Ctc, gradient: bool) -> Self {
+        let blocks = (call.labels + 1).div_ceil(LANES);
+        let segment = match call.steps.max(1) {
+            _ if !gradient => 1,
             steps if steps.saturating_mul(blocks.saturating_mul(2 * LANES)) <= KEPT => steps,
             steps => (1 + steps.isqrt()).min(steps),
         };
-        let starts = if gradient && segment < steps { steps.div_ceil(segment) } else { 0 };
+        let starts = if gradient && segment < call.steps { call.steps.div_ceil(segment) } else { 0 };
         let back = if gradient { blocks } else { 0 };
         Self {
             loops: Loops::of_this_machine(),
-            emissions: Emissions::new(arena, steps, labels, gradient),
-            entries: arena.take(blocks),
+            emissions: Emissions::new(arena, call, gradient),
             rows: Rows::new(arena, blocks, segment),
-            last: 0,
             starts: Rows::new(arena, blocks, starts),
             segment,
             ahead: Exponents::new(arena, blocks, Way::Forward),
             back: Rows::new(arena, back, 1),
             behind: Exponents::new(arena, back, Way::Backward),
             half: arena.take(back),
-            weights: arena.take(back),
+            slopes: Slopes::new(arena, call, back),
         }
     }
 
     /// Begins a sequence.
     pub(super) fn spell(&mut self, word: &Word) {
         self.emissions.spell(word);
-        self.entries.as_flattened_mut().fill(0.0);
-        let (ahead, behind) = (self.ahead.skips.as_flattened_mut(), self.behind.skips.as_flattened_mut());
-        ahead.fill(0.0);
-        behind.fill(0.0);
-        for (entry, _) in word.skips().enumerate().filter(|(_, skips)| *skips) {
-            ahead[entry] = 1.0;
-            if let Some(skips) = behind.get_mut(entry - 1) {
-                *skips = 1.0;
-            }
+        self.ahead.spell(word);
+        if !self.half.is_empty() {
+            self.behind.spell(word);
+            self.slopes.spell(word);
         }
     }
 
-    /// Spreads the emissions of a step over the entries; that of the blank.
-    fn emit(&mut self, word: &Word, step: usize) -> f64 {
-        let row = self.emissions.row(step);
-        for (emission, &place) in self.entries.as_flattened_mut().iter_mut().zip(word.places()) {
-            *emission = row[place as usize];
-        }
-        row[0]
-    }
-
-    /// The forward row of a step, whose emissions are known.
-    pub(super) fn forward(&mut self, word: &Word, step: usize) -> Result<(), GivenUp> {
-        if step.max(word.count) > MOST {
+    /// The forward rows of some steps, whose emissions are known.
+    pub(super) fn forward(&mut self, word: &Word, steps: Range<usize>) -> Result<(), GivenUp> {
+        if steps.end.max(word.count) > MOST {
             return Err(GivenUp);
         }
-        if step == 0 {
+        let mut next = steps.start;
+        if next == 0 {
             self.begin(word)?;
-        } else {
-            let place = if self.last + 1 == self.segment { 0 } else { self.last + 1 };
-            self.advance(word, step, self.last, place)?;
-            self.last = place;
+            next = 1;
         }
-        if self.last == 0 && self.starts.count > 0 {
-            self.renew(0)?;
-            self.starts.copy_row(step / self.segment, &self.rows, 0);
+        while next < steps.end {
+            next += self.advance(next..steps.end)?;
         }
         Ok(())
     }
 
     /// The first forward row.
     fn begin(&mut self, word: &Word) -> Result<(), GivenUp> {
-        self.last = 0;
-        let blank = self.emit(word, 0);
+        let first = self.emissions.of(0..1);
         let row = self.rows.row_mut(0);
         row.fill([[0.0; LANES]; 2]);
-        (row[0][0][0], row[0][1][0]) = (self.entries[0][0], blank);
+        row[0][1][0] = first.blanks[0];
+        if word.count > 0 {
+            row[0][0][0] = first.entries[0][0];
+        }
         self.ahead.start(self.loops, None);
         self.rows.set_exponents(0, self.ahead.now());
-        if self.ahead.allow(self.emissions.spread(0)) { Ok(()) } else { Err(GivenUp) }
+        if self.ahead.allow(self.emissions.spread(0..1).iter()) == 0 {
+            return Err(GivenUp);
+        }
+        self.start_segment(0)
+    }
+
+    /// Keeps the first forward row of a segment, where there are several.
+    fn start_segment(&mut self, step: usize) -> Result<(), GivenUp> {
+        if self.starts.count > 0 {
+            self.renew(0)?;
+            self.starts.copy_row(step / self.segment, &self.rows, 0);
+        }
+        Ok(())
     }
 
     /// Renews the exponents of a forward row.
@@ -163,26 +165,50 @@ impl<'a> Scaled<'a> {
         Ok(())
     }
 
-    /// The forward row of a step from that before it.
-    fn advance(&mut self, word: &Word, step: usize, from: usize, to: usize) -> Result<(), GivenUp> {
-        let spread = self.emissions.spread(step);
-        if !self.ahead.allow(spread) {
-            self.renew(from)?;
-            if !self.ahead.allow(spread) {
-                return Err(GivenUp);
-            }
+    /// How many of some steps, at least one, the exponents in force allow, or those of the row before them renewed.
+    fn allow(&mut self, steps: Range<usize>, before: usize) -> Result<usize, GivenUp> {
+        let spreads = self.emissions.spread(steps);
+        match self.ahead.allow(spreads.iter()) {
+            0 => self.ahead.renew(self.loops, self.rows.row_mut(before))?,
+            allowed => return Ok(allowed),
         }
-        let blank = self.emit(word, step);
-        let (row, target) = self.rows.pair(from, to);
-        self.loops.forward(target, row, self.ahead.flow(), Emission { entries: self.entries, blank });
-        self.rows.share_exponents(to, from);
-        Ok(())
+        self.rows.set_exponents(before, self.ahead.now());
+        match self.ahead.allow(spreads.iter()) {
+            0 => Err(GivenUp),
+            allowed => Ok(allowed),
+        }
+    }
+
+    /// The forward rows of the first of some steps, of a batch, from the row before; how many.
+    fn advance(&mut self, steps: Range<usize>) -> Result<usize, GivenUp> {
+        let (first, place) = (steps.start, steps.start % self.segment);
+        if self.segment == 1 || place == 0 {
+            return self.advance_in_place(steps);
+        }
+        let most = steps.len().min(self.segment - place);
+        let count = self.allow(first..first + most, place - 1)?;
+        let rows = self.rows.rows_mut(place - 1..place + count);
+        steps::forward(self.loops, rows, false, self.ahead.flow(), self.emissions.of(first..first + count));
+        self.rows.share_exponents(place..place + count, place - 1);
+        Ok(count)
+    }
+
+    /// The same where rows are not kept, or the last of a segment becomes the first of the next.
+    fn advance_in_place(&mut self, steps: Range<usize>) -> Result<usize, GivenUp> {
+        let first = steps.start;
+        let most = if self.segment == 1 { steps.len() } else { 1 };
+        self.rows.wrap();
+        let count = self.allow(first..first + most, 0)?;
+        let row = self.rows.row_mut(0);
+        steps::forward(self.loops, row, true, self.ahead.flow(), self.emissions.of(first..first + count));
+        self.start_segment(first)?;
+        Ok(count)
     }
 
     /// The probability of all paths by mantissa and even exponent, but for the sums of the softmax: paths end with the
     /// last entry or the last blank.
-    pub(super) fn total(&self, word: &Word) -> (f64, i32) {
-        let (row, exponents) = (self.rows.row(self.last), self.ahead.now());
+    pub(super) fn total(&self, word: &Word, steps: usize) -> (f64, i32) {
+        let (row, exponents) = (self.rows.row((steps - 1) % self.segment), self.ahead.now());
         // Without labels the first entry is 0.
         let (entry, blank) = (word.count.saturating_sub(1), word.count);
         let of_entry = exponents[entry / LANES][0][entry % LANES];
@@ -210,84 +236,77 @@ impl<'a> Scaled<'a> {
         (mantissa, exponent): (f64, i32),
         steps: usize,
     ) -> Result<(), GivenUp> {
+        self.end(word, steps);
         let mut known = None;
-        let mut place = self.last;
-        for t in (0..steps).rev() {
-            if t + 1 == steps {
-                self.end(word);
-            } else {
-                self.retreat(word, t)?;
-                place = if place == 0 { self.segment - 1 } else { place - 1 };
-                // Of the last segment the rows are still there.
-                if place + 1 == self.segment {
-                    self.again(word, t - place)?;
-                }
+        let mut next = steps;
+        while next > 0 {
+            let place = (next - 1) % self.segment;
+            // Of the last segment the rows are still there.
+            if next < steps && place + 1 == self.segment {
+                self.again(next - self.segment)?;
             }
-            let epochs = (t - place + self.rows.epoch(place), self.behind.renewals);
+            let count = self.allow_back(next, place)?;
+            let epochs = (next - 1 - place + self.rows.epoch(place), self.behind.renewals);
             if known != Some(epochs) {
                 known = Some(epochs);
                 self.loops.halves(self.half, self.rows.exponents(place), self.behind.now(), exponent);
             }
-            let blanks = self.weigh(word, place);
-            let (weight, inverse) = (1.0 / softmax.sum(t), 1.0 / mantissa);
-            let slope = |emission: f64, posterior: f64| head * (emission * weight - posterior * inverse);
-            let (emissions, weights) = (self.emissions.row(t), self.weights.as_flattened());
-            let [blank, classes @ ..] = word.classes() else { unreachable!("the blank is a class") };
-            let slopes = emissions[1..].iter().zip(word.firsts());
-            let slopes = slopes.map(|(&emission, &first)| slope(emission, weights[first as usize]));
+            let blanks = &self.retreat(next, place, count)[..count];
+            let (first, sums) = (next - count, softmax.sums(next - count..next));
+            let emission = self.emissions.of(first..next);
+            let steps = Steps { plane, first, emission, blanks, sums, head, mantissa };
             // SAFETY: the caller's promise.
-            unsafe {
-                plane.write(t, *blank as usize, slope(emissions[0], blanks));
-                plane.scatter(t, classes.iter().zip(slopes));
-            }
+            unsafe { self.slopes.write(word, steps) };
+            next -= count;
         }
         Ok(())
     }
 
-    /// The last backward row.
-    fn end(&mut self, word: &Word) {
+    /// The backward row of the step behind the last: all that flows from the last blank into itself and the last entry.
+    fn end(&mut self, word: &Word, steps: usize) {
+        self.emissions.end(steps);
         let row = self.back.row_mut(0);
         row.fill([[0.0; LANES]; 2]);
         row[word.count / LANES][1][word.count % LANES] = 1.0;
-        if let Some(last) = word.count.checked_sub(1) {
-            row[last / LANES][0][last % LANES] = 1.0;
-        }
         self.behind.start(self.loops, None);
     }
 
-    /// The backward row of a step from that of the next.
-    fn retreat(&mut self, word: &Word, step: usize) -> Result<(), GivenUp> {
-        let spread = self.emissions.spread(step + 1);
-        if !self.behind.allow(spread) {
-            self.behind.renew(self.loops, self.back.row_mut(0))?;
-            if !self.behind.allow(spread) {
-                return Err(GivenUp);
-            }
+    /// How many steps back from `next` can be done at once: the exponents in force allow them, or those of the row there
+    /// renewed, and the forward rows, the last of which is at `place`, have the same exponents.
+    fn allow_back(&mut self, next: usize, place: usize) -> Result<usize, GivenUp> {
+        let epoch = self.rows.epoch(place);
+        let alike = (0..=place).rev().take(BACK).take_while(|&place| self.rows.epoch(place) == epoch).count();
+        let spreads = self.emissions.spread(next + 1 - alike..next + 1);
+        match self.behind.allow(spreads.iter().rev()) {
+            0 => self.behind.renew(self.loops, self.back.row_mut(0))?,
+            allowed => return Ok(allowed),
         }
-        let blank = self.emit(word, step + 1);
-        let emission = Emission { entries: self.entries, blank };
-        self.loops.backward(self.back.row_mut(0), self.behind.flow(), emission);
-        Ok(())
+        match self.behind.allow(spreads.iter().rev()) {
+            0 => Err(GivenUp),
+            allowed => Ok(allowed),
+        }
+    }
+
+    /// So many backward rows from that of `next`; the posteriors, times the mantissa of the probability of all paths:
+    /// those of entries are the weights, those of the blank by step are returned.
+    fn retreat(&mut self, next: usize, place: usize, count: usize) -> [f64; BACK] {
+        let mut blanks = [0.0; BACK];
+        let emission = self.emissions.of(next + 1 - count..next + 1);
+        let weighing = Weighing { forward: self.rows.rows(place + 1 - count..place + 1), half: self.half };
+        let (row, flow) = (self.back.row_mut(0), self.behind.flow());
+        steps::backward(self.loops, row, flow, emission, weighing, self.slopes.weights, &mut blanks);
+        blanks
     }
 
     /// The forward rows of a whole segment, from its first.
-    fn again(&mut self, word: &Word, first: usize) -> Result<(), GivenUp> {
+    fn again(&mut self, first: usize) -> Result<(), GivenUp> {
         self.rows.copy_row(0, &self.starts, first / self.segment);
         self.ahead.start(self.loops, Some(self.rows.exponents(0)));
-        for place in 1..self.segment {
-            self.advance(word, first + place, place - 1, place)?;
+        let mut next = first + 1;
+        while next < first + self.segment {
+            let most = (first + self.segment).min(next + BATCH);
+            next += self.advance(next..most)?;
         }
         Ok(())
-    }
-
-    /// The posterior of the blank, and by first entry of a class that of the class, times the mantissa of the probability
-    /// of all paths.
-    fn weigh(&mut self, word: &Word, place: usize) -> f64 {
-        let blanks = self.loops.weigh(self.weights, self.rows.row(place), self.back.row(0), self.half);
-        let weights = self.weights.as_flattened_mut();
-        for (entry, first) in word.repeats() {
-            weights[first] += weights[entry];
-        }
-        blanks
     }
 }

@@ -53,7 +53,7 @@ impl Case {
                 steps: call.steps,
                 classes: call.classes,
             };
-            let mut first = Scaled::new(&mut arena.rest(), call.steps, call.labels, with_gradient);
+            let mut first = Scaled::new(&mut arena.rest(), call, with_gradient);
             // SAFETY: the planes are vectors of as many steps and classes, and the label's entries are classes.
             let found = unsafe { sequence.scaled(&word, &mut softmax, &mut first) };
             let loss = if scaled {

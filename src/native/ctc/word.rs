@@ -10,8 +10,8 @@ pub(super) struct Word<'a> {
     place: &'a mut [u64],
     /// By different class, but for the blank: the first entry that has it.
     first: &'a mut [u64],
-    /// The other entries.
-    again: &'a mut [u64],
+    /// The other entries, and the first of the class of each.
+    again: &'a mut [[u64; 2]],
     skips: &'a mut [u64],
 }
 
@@ -38,7 +38,7 @@ impl<'a> Word<'a> {
             let known = self.classes[..self.different].iter().position(|&c| c == class);
             let place = known.unwrap_or(self.different);
             match known {
-                Some(_) => self.again[entry + 1 - self.different] = entry as u64,
+                Some(place) => self.again[entry + 1 - self.different] = [entry as u64, self.first[place - 1]],
                 None => {
                     self.classes[place] = class;
                     self.first[place - 1] = entry as u64;
@@ -66,9 +66,8 @@ impl<'a> Word<'a> {
     }
 
     /// Each other entry, with the first of its class.
-    pub(super) fn repeats(&self) -> impl Iterator<Item = (usize, usize)> {
-        let again = &self.again[..self.count + 1 - self.different];
-        again.iter().map(|&entry| (entry as usize, self.first[self.place[entry as usize] as usize - 1] as usize))
+    pub(super) fn repeats(&self) -> &[[u64; 2]] {
+        &self.again[..self.count + 1 - self.different]
     }
 
     /// By entry: whether the blank before it may be skipped.

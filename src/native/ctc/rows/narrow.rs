@@ -2,9 +2,13 @@
 
 #![allow(clippy::needless_range_loop)] // several arrays go by one index
 
-use super::super::levels::at_every_level;
+use super::super::levels::{at_every_level, one_block};
 use super::super::scaled::BATCH;
+#[cfg(target_arch = "x86_64")]
+use super::registers;
 use super::{FEW, LANES, LEVEL, Plane, Row, SMALL, top_f32, top_f64};
+#[cfg(target_arch = "x86_64")]
+use crate::vmath::Level;
 use crate::vmath::{self, Function};
 use std::ops::Range;
 
@@ -18,6 +22,15 @@ pub(super) fn size(classes: usize) -> usize {
 
 /// f32 or f64.
 pub(super) trait Narrow: Row {
+    /// All of this at once, with the same bits, where the machine has registers that whole rows fit into; whether it has.
+    fn in_registers(
+        loops: &Loops,
+        rows: &[&[Self]],
+        to: &mut [&mut [Self]],
+        head: Option<f64>,
+        tops: &mut [f64],
+        sums: &mut [f64],
+    ) -> bool;
     /// Each row less its largest, filled up with −∞; the largest ones.
     fn lower(loops: &Loops, rows: &[&[Self]], tops: &mut [f64], to: &mut [Self]);
     /// e^x in place.
@@ -46,21 +59,46 @@ pub(super) unsafe fn rows<T: Narrow>(
         // SAFETY: the caller's promise.
         *row = unsafe { std::slice::from_raw_parts(logits.at::<T>(step, 0), classes) };
     }
-    T::lower(&loops, &from[..steps.len()], tops, exps);
-    T::exp(exps);
-    T::sums(&loops, exps, sums);
-    if let Some((plane, head)) = gradient {
-        let mut to: [&mut [T]; BATCH] = std::array::from_fn(|_| &mut [] as &mut [T]);
+    let mut to: [&mut [T]; BATCH] = std::array::from_fn(|_| &mut [] as &mut [T]);
+    if let Some((plane, _)) = gradient {
         for (row, step) in to.iter_mut().zip(steps.clone()) {
             // SAFETY: the caller's promise; rows do not overlap.
             *row = unsafe { std::slice::from_raw_parts_mut(plane.at::<T>(step, 0), classes) };
         }
-        T::share(&loops, exps, sums, head, &mut to[..steps.len()]);
+    }
+    let (from, to, head) = (&from[..steps.len()], &mut to[..steps.len()], gradient.map(|(_, head)| head));
+    if T::in_registers(&loops, from, to, head, tops, sums) {
+        return;
+    }
+    T::lower(&loops, from, tops, exps);
+    T::exp(exps);
+    T::sums(&loops, exps, sums);
+    if let Some(head) = head {
+        T::share(&loops, exps, sums, head, to);
     }
 }
 
+/// As [`Narrow::in_registers`].
+fn singles_in_registers(
+    loops: &Loops,
+    rows: &[&[f32]],
+    to: &mut [&mut [f32]],
+    head: Option<f64>,
+    tops: &mut [f64],
+    sums: &mut [f64],
+) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if loops.level == Level::Avx512 && rows.iter().all(|row| row.len() <= registers::MOST) {
+        // SAFETY: the level is one that this machine has.
+        unsafe { registers::softmax(rows, to, head, tops, sums) };
+        return true;
+    }
+    let _ = (loops, rows, to, head, tops, sums);
+    false
+}
+
 macro_rules! narrow_loops {
-    ($real:ident, $top:ident, $lower:ident, $sums:ident, $share:ident) => {
+    ($real:ident, $in_registers:expr, $top:ident, $lower:ident, $sums:ident, $share:ident) => {
         #[inline(always)]
         fn $lower(rows: &[&[$real]], tops: &mut [f64], to: &mut [$real]) {
             let size = to.len() / rows.len();
@@ -72,6 +110,7 @@ macro_rules! narrow_loops {
                 }
                 let (blocks, rest) = row.as_chunks::<SMALL>();
                 for (to, block) in to.as_chunks_mut::<SMALL>().0.iter_mut().zip(blocks) {
+                    one_block();
                     let mut x = *block;
                     for lane in 0..SMALL {
                         x[lane] -= largest;
@@ -134,6 +173,7 @@ macro_rules! narrow_loops {
                 let row = &row[..to.len()];
                 let (blocks, rest) = to.as_chunks_mut::<SMALL>();
                 for (to, block) in blocks.iter_mut().zip(row.as_chunks::<SMALL>().0) {
+                    one_block();
                     let mut x = *block;
                     for lane in 0..SMALL {
                         x[lane] *= factor;
@@ -155,6 +195,17 @@ macro_rules! narrow_loops {
         }
 
         impl Narrow for $real {
+            fn in_registers(
+                loops: &Loops,
+                rows: &[&[Self]],
+                to: &mut [&mut [Self]],
+                head: Option<f64>,
+                tops: &mut [f64],
+                sums: &mut [f64],
+            ) -> bool {
+                $in_registers(loops, rows, to, head, tops, sums)
+            }
+
             fn lower(loops: &Loops, rows: &[&[Self]], tops: &mut [f64], to: &mut [Self]) {
                 loops.$lower(rows, tops, to);
             }
@@ -175,8 +226,8 @@ macro_rules! narrow_loops {
         }
     };
 }
-narrow_loops!(f32, top_f32, lower_f32, sums_f32, share_f32);
-narrow_loops!(f64, top_f64, lower_f64, sums_f64, share_f64);
+narrow_loops!(f32, singles_in_registers, top_f32, lower_f32, sums_f32, share_f32);
+narrow_loops!(f64, |_: &Loops, _, _, _, _, _| false, top_f64, lower_f64, sums_f64, share_f64);
 
 at_every_level! {
     Loops uses {}

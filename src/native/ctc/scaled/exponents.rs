@@ -1,6 +1,7 @@
 //! The exponents in force in one direction of the recursion, and their renewal.
 
 use super::super::arena::Arena;
+use super::super::word::Word;
 use super::loops::{Block, Both, Flow, Loops, exponent, pow2};
 use super::{FALL, FLOOR, GROW, GivenUp, NONE, SHRINK};
 
@@ -17,8 +18,10 @@ pub(super) struct Exponents<'a> {
     way: Way,
     now: &'a mut [Both<i32>],
     next: &'a mut [Both<i32>],
+    /// By entry: 1 where there is one, else 0.
+    lives: &'a mut [Block<f64>],
     /// By entry: 1 where a skip arrives, else 0.
-    pub skips: &'a mut [Block<f64>],
+    skips: &'a mut [Block<f64>],
     flow: &'a mut [Flow],
     /// Binary digits by which a step may raise a mantissa, and by which those since the renewal may have raised or
     /// lowered one.
@@ -35,6 +38,7 @@ impl<'a> Exponents<'a> {
             way,
             now: arena.take(blocks),
             next: arena.take(blocks),
+            lives: arena.take(blocks),
             skips: arena.take(blocks),
             flow: arena.take(blocks),
             rise: 0,
@@ -53,11 +57,29 @@ impl<'a> Exponents<'a> {
         self.flow
     }
 
-    /// Whether one more step, with emissions of this spread, can use the exponents in force.
-    pub(super) fn allow(&mut self, spread: u64) -> bool {
-        self.risen += self.rise;
-        self.sunk += spread;
-        self.risen <= GROW && self.sunk <= SHRINK
+    /// Begins a label.
+    pub(super) fn spell(&mut self, word: &Word) {
+        let (lives, skips) = (self.lives.as_flattened_mut(), self.skips.as_flattened_mut());
+        lives.fill(0.0);
+        skips.fill(0.0);
+        lives[..word.count].fill(1.0);
+        for (entry, _) in word.skips().enumerate().filter(|(_, skips)| *skips) {
+            skips[entry - usize::from(self.way == Way::Backward)] = 1.0;
+        }
+    }
+
+    /// How many of the next steps, with emissions of these spreads, can use the exponents in force; they are taken as done.
+    pub(super) fn allow<'s>(&mut self, spreads: impl Iterator<Item = &'s u16>) -> usize {
+        let mut steps = 0;
+        for spread in spreads {
+            let (risen, sunk) = (self.risen + self.rise, self.sunk + u64::from(*spread));
+            if risen > GROW || sunk > SHRINK {
+                break;
+            }
+            (self.risen, self.sunk) = (risen, sunk);
+            steps += 1;
+        }
+        steps
     }
 
     /// Puts exponents in force: those given, or all 0.
@@ -71,8 +93,8 @@ impl<'a> Exponents<'a> {
 
     fn derive(&mut self, loops: Loops) {
         let steepest = match self.way {
-            Way::Forward => loops.flow_forward(self.flow, self.now, self.skips),
-            Way::Backward => loops.flow_backward(self.flow, self.now, self.skips),
+            Way::Forward => loops.flow_forward(self.flow, self.now, self.lives, self.skips),
+            Way::Backward => loops.flow_backward(self.flow, self.now, self.lives, self.skips),
         };
         // Up to three numbers flow together.
         self.rise = 2 + exponent(steepest) as u64;

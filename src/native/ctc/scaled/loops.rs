@@ -3,7 +3,7 @@
 #![allow(clippy::needless_range_loop)] // several arrays go by one index
 
 use super::super::arena::Plain;
-use super::super::levels::at_every_level;
+use super::super::levels::{at_every_level, one_block};
 use super::NONE;
 
 pub(super) const LANES: usize = 8;
@@ -17,17 +17,47 @@ pub(super) type Both<T> = [Block<T>; 2];
 /// blank, and from another entry, which may not be allowed; into a blank. Powers of two, or 0.
 #[derive(Clone, Copy)]
 pub(super) struct Flow {
-    blank_to_entry: Block<f64>,
-    skip: Block<f64>,
-    entry_to_blank: Block<f64>,
+    pub blank_to_entry: Block<f64>,
+    pub skip: Block<f64>,
+    pub entry_to_blank: Block<f64>,
 }
 impl Plain for Flow {}
 
-/// What a step emits: at entries, and the blank.
+/// What some steps emit: at entries by step and block, and the blank by step.
 #[derive(Clone, Copy)]
 pub(super) struct Emission<'a> {
     pub entries: &'a [Block<f64>],
-    pub blank: f64,
+    pub blanks: &'a [f64],
+}
+
+impl Emission<'_> {
+    pub(super) fn steps(&self) -> usize {
+        self.blanks.len()
+    }
+
+    /// Blocks at each step: those that have an entry.
+    fn width(&self) -> usize {
+        self.entries.len() / self.blanks.len()
+    }
+
+    /// The blocks of a step.
+    #[inline(always)]
+    pub(super) fn row(&self, step: usize) -> &[Block<f64>] {
+        &self.entries[step * self.width()..][..self.width()]
+    }
+}
+
+/// A block of what a step emits. Where a row has one more, that has no entry: any numbers will do.
+#[inline(always)]
+fn emitted(row: &[Block<f64>], block: usize) -> Block<f64> {
+    row[block.min(row.len() - 1)]
+}
+
+/// What the rows of the way back are multiplied with: forward rows by step, and powers of two.
+#[derive(Clone, Copy)]
+pub(super) struct Weighing<'a> {
+    pub forward: &'a [Both<f64>],
+    pub half: &'a [Both<f64>],
 }
 
 /// By lane. A block is computed as a whole before any of it is stored, so that the compiler makes vectors of it.
@@ -38,12 +68,6 @@ fn block<T: Copy + Default>(at: impl Fn(usize) -> T) -> Block<T> {
         block[lane] = at(lane);
     }
     block
-}
-
-/// Keeps the compiler from making vectors of several blocks, a lane from each: it would gather and scatter.
-#[inline(always)]
-fn one_block() {
-    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
 }
 
 /// One place later, behind what came before.
@@ -73,7 +97,7 @@ fn fold(mut lanes: Block<f64>, join: impl Fn(f64, f64) -> f64) -> f64 {
 
 /// The smaller; the first where one is NaN.
 #[inline(always)]
-fn smaller(a: f64, b: f64) -> f64 {
+pub(super) fn smaller(a: f64, b: f64) -> f64 {
     if b < a { b } else { a }
 }
 
@@ -84,7 +108,7 @@ fn larger(a: f64, b: f64) -> f64 {
 
 /// 2^power, of what lies outside the normal numbers 0 or the largest.
 #[inline(always)]
-pub(super) fn pow2(power: i32) -> f64 {
+pub(in super::super) fn pow2(power: i32) -> f64 {
     let power = if power > 1023 { 1023 } else { power };
     let power = if power < -1023 { -1023 } else { power };
     f64::from_bits(u64::from((power + 1023) as u32) << 52)
@@ -92,27 +116,50 @@ pub(super) fn pow2(power: i32) -> f64 {
 
 /// The binary exponent of a positive normal number.
 #[inline(always)]
-pub(super) fn exponent(x: f64) -> i32 {
+pub(in super::super) fn exponent(x: f64) -> i32 {
     (x.to_bits() >> 52) as i32 - 1023
 }
 
-/// A step of forward variables:
+/// Steps of forward variables, each row from the row before it, or in its place:
 ///
 /// `to entry[l] = (entry[l] + blank[l]·… + entry[l - 1]·…) · emission[l]`, `to blank[l] = (blank[l] + entry[l - 1]·…) · emission`
 #[inline(always)]
-fn forward(to: &mut [Both<f64>], from: &[Both<f64>], flow: &[Flow], emission: Emission) {
-    let n = to.len();
-    let (from, flow, emissions) = (&from[..n], &flow[..n], &emission.entries[..n]);
-    let mut last = 0.0;
-    for i in 0..n {
-        one_block();
-        let ([entry, blank], flow, emissions) = (from[i], flow[i], emissions[i]);
-        let before = later(last, entry);
-        let sum = block(|l| (entry[l] + blank[l] * flow.blank_to_entry[l]) + before[l] * flow.skip[l]);
-        let to_entry = block(|l| sum[l] * emissions[l]);
-        let to_blank = block(|l| (blank[l] + before[l] * flow.entry_to_blank[l]) * emission.blank);
-        to[i] = [to_entry, to_blank];
-        last = entry[LANES - 1];
+fn forward(rows: &mut [Both<f64>], in_place: bool, flow: &[Flow], emission: Emission) {
+    let n = flow.len();
+    let stride = if in_place { 0 } else { n };
+    for step in 0..emission.steps() {
+        let (emissions, of_blank) = (emission.row(step), emission.blanks[step]);
+        let from = step * stride;
+        let mut last = 0.0;
+        for i in 0..n {
+            one_block();
+            let ([entry, blank], flow, emissions) = (rows[from + i], flow[i], emitted(emissions, i));
+            let before = later(last, entry);
+            let sum = block(|l| (entry[l] + blank[l] * flow.blank_to_entry[l]) + before[l] * flow.skip[l]);
+            let to_entry = block(|l| sum[l] * emissions[l]);
+            let to_blank = block(|l| (blank[l] + before[l] * flow.entry_to_blank[l]) * of_blank);
+            rows[from + stride + i] = [to_entry, to_blank];
+            last = entry[LANES - 1];
+        }
+    }
+}
+
+/// Steps of backward variables in place, from the last step on; of each the products with forward variables: those of
+/// entries by step and entry, and the sum of the blanks'.
+#[inline(always)]
+fn backward(
+    row: &mut [Both<f64>],
+    flow: &[Flow],
+    emission: Emission,
+    weighing: Weighing,
+    weights: &mut [Block<f64>],
+    blanks: &mut [f64],
+) {
+    let n = row.len();
+    for step in (0..emission.steps()).rev() {
+        retreat(row, flow, emission.row(step), emission.blanks[step]);
+        let forward = &weighing.forward[step * n..][..n];
+        blanks[step] = weigh(&mut weights[step * n..][..n], forward, row, weighing.half);
     }
 }
 
@@ -120,15 +167,15 @@ fn forward(to: &mut [Both<f64>], from: &[Both<f64>], flow: &[Flow], emission: Em
 ///
 /// `entry[l] ← entry[l] + blank[l + 1]·… + entry[l + 1]·…`, `blank[l] ← blank[l] + entry[l]·…`
 #[inline(always)]
-fn backward(row: &mut [Both<f64>], flow: &[Flow], emission: Emission) {
+fn retreat(row: &mut [Both<f64>], flow: &[Flow], emissions: &[Block<f64>], of_blank: f64) {
     let n = row.len();
-    let (flow, emissions) = (&flow[..n], &emission.entries[..n]);
+    let flow = &flow[..n];
     let (mut entry_after, mut blank_after) = (0.0, 0.0);
     for i in (0..n).rev() {
         one_block();
-        let ([entry, blank], flow, emissions) = (row[i], flow[i], emissions[i]);
+        let ([entry, blank], flow, emissions) = (row[i], flow[i], emitted(emissions, i));
         let entry = block(|l| entry[l] * emissions[l]);
-        let blank = block(|l| blank[l] * emission.blank);
+        let blank = block(|l| blank[l] * of_blank);
         let (next_entry, next_blank) = (earlier(entry, entry_after), earlier(blank, blank_after));
         let to_entry = block(|l| (entry[l] + next_blank[l] * flow.blank_to_entry[l]) + next_entry[l] * flow.skip[l]);
         let to_blank = block(|l| blank[l] + entry[l] * flow.entry_to_blank[l]);
@@ -174,16 +221,16 @@ fn rescale(mantissas: &mut [Both<f64>], old: &[Both<i32>], new: &[Both<i32>]) ->
 
 /// How numbers flow forward under exponents, by where a skip arrives. Returns the largest power of two, at least 1.
 #[inline(always)]
-fn flow_forward(to: &mut [Flow], exponents: &[Both<i32>], skips: &[Block<f64>]) -> f64 {
+fn flow_forward(to: &mut [Flow], exponents: &[Both<i32>], lives: &[Block<f64>], skips: &[Block<f64>]) -> f64 {
     let n = to.len();
-    let (exponents, skips) = (&exponents[..n], &skips[..n]);
+    let (exponents, lives, skips) = (&exponents[..n], &lives[..n], &skips[..n]);
     let mut last = NONE;
     let mut most = [1.0; LANES];
     for i in 0..n {
         one_block();
         let [entry, blank] = exponents[i];
         let before = later(last, entry);
-        to[i] = flow(&mut most, [entry, blank], [before, blank, before], skips[i]);
+        to[i] = flow(&mut most, [entry, blank], [before, blank, before], [lives[i], skips[i]]);
         last = entry[LANES - 1];
     }
     fold(most, larger)
@@ -191,16 +238,16 @@ fn flow_forward(to: &mut [Flow], exponents: &[Both<i32>], skips: &[Block<f64>]) 
 
 /// The same of the way back.
 #[inline(always)]
-fn flow_backward(to: &mut [Flow], exponents: &[Both<i32>], skips: &[Block<f64>]) -> f64 {
+fn flow_backward(to: &mut [Flow], exponents: &[Both<i32>], lives: &[Block<f64>], skips: &[Block<f64>]) -> f64 {
     let n = to.len();
-    let (exponents, skips) = (&exponents[..n], &skips[..n]);
+    let (exponents, lives, skips) = (&exponents[..n], &lives[..n], &skips[..n]);
     let (mut entry_after, mut blank_after) = (NONE, NONE);
     let mut most = [1.0; LANES];
     for i in (0..n).rev() {
         one_block();
         let [entry, blank] = exponents[i];
         let (next_entry, next_blank) = (earlier(entry, entry_after), earlier(blank, blank_after));
-        to[i] = flow(&mut most, [entry, blank], [next_entry, next_blank, entry], skips[i]);
+        to[i] = flow(&mut most, [entry, blank], [next_entry, next_blank, entry], [lives[i], skips[i]]);
         (entry_after, blank_after) = (entry[0], blank[0]);
     }
     fold(most, larger)
@@ -212,13 +259,17 @@ fn flow(
     most: &mut Block<f64>,
     [entry, blank]: Both<i32>,
     [other_entry, into_entry, into_blank]: [Block<i32>; 3],
-    skips: Block<f64>,
+    [lives, skips]: Both<f64>,
 ) -> Flow {
     let blank_to_entry = block(|l| pow2(into_entry[l] - entry[l]));
     let skip = block(|l| pow2(other_entry[l] - entry[l]));
     let entry_to_blank = block(|l| pow2(into_blank[l] - blank[l]));
     *most = block(|l| larger(larger(most[l], skip[l]), larger(blank_to_entry[l], entry_to_blank[l])));
-    Flow { blank_to_entry, skip: block(|l| skip[l] * skips[l]), entry_to_blank }
+    Flow {
+        blank_to_entry: block(|l| blank_to_entry[l] * lives[l]),
+        skip: block(|l| skip[l] * skips[l]),
+        entry_to_blank,
+    }
 }
 
 /// `half[l] = 2^((a[l] + b[l] − total) / 2)`; all exponents are even.
@@ -238,8 +289,7 @@ fn halves(half: &mut [Both<f64>], a: &[Both<i32>], b: &[Both<i32>], total: i32) 
 /// `(a·half)·(b·half)`: neither factor overflows where the product does not, and 0 times anything is 0.
 #[inline(always)]
 fn product(a: f64, b: f64, half: f64) -> f64 {
-    let (a, b) = (a * half, b * half);
-    if a == 0.0 || b == 0.0 { 0.0 } else { a * b }
+    larger(0.0, (a * half) * (b * half))
 }
 
 /// A row of forward times one of backward variables: that of entries by entry, that of blanks summed.
@@ -248,7 +298,7 @@ fn weigh(to: &mut [Block<f64>], forward: &[Both<f64>], backward: &[Both<f64>], h
     let n = to.len();
     let (forward, backward, half) = (&forward[..n], &backward[..n], &half[..n]);
     let mut sums = [0.0; LANES];
-    for i in 0..n {
+    for i in (0..n).rev() {
         one_block();
         let ([entry, blank], [entry_after, blank_after]) = (forward[i], backward[i]);
         let [half_entry, half_blank] = half[i];
@@ -259,31 +309,59 @@ fn weigh(to: &mut [Block<f64>], forward: &[Both<f64>], backward: &[Both<f64>], h
     fold(std::hint::black_box(sums), |a, b| a + b)
 }
 
-/// The smallest number, at most 1.
+/// What the slope of a step is made of: the derivative of the loss by a logit is
+/// `head · (emission · weight − posterior · inverse)`.
+#[derive(Clone, Copy)]
+pub(super) struct Slope {
+    pub head: f64,
+    pub weight: f64,
+    pub inverse: f64,
+}
+
+impl Slope {
+    #[inline(always)]
+    pub(super) fn at(&self, emission: f64, posterior: f64) -> f64 {
+        self.head * (emission * self.weight - posterior * self.inverse)
+    }
+}
+
+/// Slopes in place of posteriors.
 #[inline(always)]
-fn least(x: &[f64]) -> f64 {
-    let mut least = [1.0; LANES];
-    for x in x.as_chunks::<LANES>().0 {
+fn slopes(posteriors: &mut [Block<f64>], emissions: &[Block<f64>], slope: Slope) {
+    for (posterior, emission) in posteriors.iter_mut().zip(emissions) {
+        one_block();
+        let (x, e) = (*posterior, *emission);
+        *posterior = block(|l| slope.at(e[l], x[l]));
+    }
+}
+
+/// The least of numbers and 0.
+#[inline(always)]
+fn least(x: &[Block<f64>]) -> f64 {
+    let mut least = [0.0; LANES];
+    for x in x {
         one_block();
         least = block(|l| smaller(least[l], x[l]));
     }
-    match x.last_chunk::<LANES>() {
-        // It overlaps the last whole block, which does not matter to a minimum.
-        Some(x) => least = block(|l| smaller(least[l], x[l])),
-        None => least = block(|l| x.get(l).map_or(1.0, |&x| smaller(least[l], x))),
-    }
-    fold(least, smaller)
+    fold(std::hint::black_box(least), smaller)
 }
 
 at_every_level! {
-    Loops uses { super::Block, super::Both, super::Emission, super::Flow }
-    forward(to: &mut [Both<f64>], from: &[Both<f64>], flow: &[Flow], emission: Emission);
-    backward(row: &mut [Both<f64>], flow: &[Flow], emission: Emission);
+    Loops uses { super::Block, super::Both, super::Emission, super::Flow, super::Slope, super::Weighing }
+    forward(rows: &mut [Both<f64>], in_place: bool, flow: &[Flow], emission: Emission);
+    backward(
+        row: &mut [Both<f64>],
+        flow: &[Flow],
+        emission: Emission,
+        weighing: Weighing,
+        weights: &mut [Block<f64>],
+        blanks: &mut [f64],
+    );
     measure(to: &mut [Both<i32>], exponents: &[Both<i32>], mantissas: &[Both<f64>]);
     rescale(mantissas: &mut [Both<f64>], old: &[Both<i32>], new: &[Both<i32>]) -> f64;
-    flow_forward(to: &mut [Flow], exponents: &[Both<i32>], skips: &[Block<f64>]) -> f64;
-    flow_backward(to: &mut [Flow], exponents: &[Both<i32>], skips: &[Block<f64>]) -> f64;
+    flow_forward(to: &mut [Flow], exponents: &[Both<i32>], lives: &[Block<f64>], skips: &[Block<f64>]) -> f64;
+    flow_backward(to: &mut [Flow], exponents: &[Both<i32>], lives: &[Block<f64>], skips: &[Block<f64>]) -> f64;
     halves(half: &mut [Both<f64>], a: &[Both<i32>], b: &[Both<i32>], total: i32);
-    weigh(to: &mut [Block<f64>], forward: &[Both<f64>], backward: &[Both<f64>], half: &[Both<f64>]) -> f64;
-    least(x: &[f64]) -> f64;
+    slopes(posteriors: &mut [Block<f64>], emissions: &[Block<f64>], slope: Slope);
+    least(x: &[Block<f64>]) -> f64;
 }

@@ -2,6 +2,7 @@
 
 use super::super::arena::Arena;
 use super::loops::Both;
+use std::ops::Range;
 
 /// Rows of the recursion, in blocks; and the exponents that a row has, or the one where they were renewed.
 pub(super) struct Rows<'a> {
@@ -26,12 +27,19 @@ impl<'a> Rows<'a> {
         &mut self.numbers[row * self.blocks..][..self.blocks]
     }
 
-    /// Two rows, the first to read and the second to write.
-    pub(super) fn pair(&mut self, from: usize, to: usize) -> (&[Both<f64>], &mut [Both<f64>]) {
-        let blocks = self.blocks;
-        let (low, high) = self.numbers.split_at_mut(from.max(to) * blocks);
-        let (low, high) = (&mut low[from.min(to) * blocks..][..blocks], &mut high[..blocks]);
-        if from < to { (low, high) } else { (high, low) }
+    pub(super) fn rows(&self, rows: Range<usize>) -> &[Both<f64>] {
+        &self.numbers[rows.start * self.blocks..rows.end * self.blocks]
+    }
+
+    pub(super) fn rows_mut(&mut self, rows: Range<usize>) -> &mut [Both<f64>] {
+        &mut self.numbers[rows.start * self.blocks..rows.end * self.blocks]
+    }
+
+    /// The first row becomes the last one, under its exponents.
+    pub(super) fn wrap(&mut self) {
+        let last = (self.count - 1) * self.blocks;
+        self.numbers.copy_within(last..last + self.blocks, 0);
+        self.epochs[0] = self.epochs[self.count - 1];
     }
 
     pub(super) fn copy_row(&mut self, to: usize, from: &Rows, row: usize) {
@@ -45,9 +53,10 @@ impl<'a> Rows<'a> {
         self.epochs[row] = row as u64;
     }
 
-    /// A row has the exponents of another.
-    pub(super) fn share_exponents(&mut self, row: usize, of: usize) {
-        self.epochs[row] = self.epochs[of];
+    /// Some rows have the exponents of another.
+    pub(super) fn share_exponents(&mut self, rows: Range<usize>, of: usize) {
+        let epoch = self.epochs[of];
+        self.epochs[rows].fill(epoch);
     }
 
     /// The row where the exponents of a row were renewed.
