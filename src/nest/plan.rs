@@ -40,11 +40,12 @@ pub struct Blocks {
 /// Rows of more elements than this, in all buffers, are worth the calls of elementary functions that they make.
 const SHORT: usize = 64;
 
-/// The same where exponentials are summed from the largest on, which one call does.
-const SHORT_OF_EXPONENTIALS: usize = 84;
+/// The same where exponentials are summed from the largest on, which one call does: elements of a row, and in all buffers.
+const SHORT_OF_EXPONENTIALS: (usize, usize) = (48, 84);
 
-/// More flops for each row than this are worth lanes.
+/// More flops for each row than this are worth lanes, where it has so few elements.
 const ROW_WORK: u32 = 8;
+const SHORT_OF_ROW_WORK: usize = 24;
 
 /// Fewer rows than this are not worth turning.
 const ROWS: usize = 16;
@@ -55,11 +56,11 @@ const TOGETHER: usize = 64;
 /// Rows of more elements than this take so long that one function more does not show.
 const LONG: usize = 1 << 11;
 
-/// Elements of rows whose functions are called for several rows together.
-const FLAT: std::ops::RangeInclusive<usize> = 16..=192;
+/// Elements of rows whose functions are called for several rows together, at least where they might be turned, and at most.
+const FLAT: (usize, usize) = (16, 192);
 
-/// Elements of rows that are gone over once more rather than wait each for its own function.
-const AGAIN: std::ops::RangeInclusive<usize> = 16..=1024;
+/// Elements of rows, at most, that are gone over once more rather than wait each for its own function.
+const AGAIN: usize = 1 << 10;
 
 /// Elements of all that is kept of a block of such rows.
 const FLAT_ELEMENTS: usize = 1 << 13;
@@ -76,7 +77,9 @@ impl Plan {
         let order = order(graph, extents, layout);
         let pairs = Self::of_pairs(graph, extents, layout, &order);
         let rows = Self::of_short_rows(graph, extents, &order);
-        let flat = Self::of_flat_rows(graph, extents, layout, &order);
+        // Turned, or else as they lie.
+        let shortest = if rows.is_some() { FLAT.0 } else { 2 };
+        let flat = Self::of_flat_rows(graph, extents, layout, &order, shortest);
         let long = Self::of_long_rows(graph, extents, &order);
         // Exponentials from the largest of a row on wait for it, so that its elements are not by themselves.
         let waits = order.last().is_some_and(|&inner| has_largest(graph, inner));
@@ -165,15 +168,21 @@ impl Plan {
 
 impl Plan {
     /// Blocks of rows that lie one behind the other, whose elements' functions are called for all of them together.
-    fn of_flat_rows(graph: &Graph, extents: &[usize], layout: &Layout, order: &[AxisId]) -> Option<Self> {
+    fn of_flat_rows(
+        graph: &Graph,
+        extents: &[usize],
+        layout: &Layout,
+        order: &[AxisId],
+        shortest: usize,
+    ) -> Option<Self> {
         let [outside @ .., rows, inner] = order else { return None };
         let (count, length) = (extents[rows.index()], extents[inner.index()]);
         let native = graph.ids().any(|id| matches!(graph.op(id), Op::Native(_)));
-        if native || count < ROWS || !AGAIN.contains(&length) {
+        if native || count < ROWS || !(shortest..=AGAIN).contains(&length) {
             return None;
         }
         let mut flat = flat_values(graph, layout, [*rows, *inner], length);
-        if !FLAT.contains(&length) {
+        if length > FLAT.1 {
             flat.clear();
         }
         let kept = flat.len().max(1);
@@ -269,9 +278,10 @@ fn has_largest(graph: &Graph, axis: AxisId) -> bool {
 fn is_short(graph: &Graph, rows: AxisId, inner: AxisId, length: usize, row: usize) -> bool {
     let points = || graph.ids().filter_map(|id| Some((graph.as_point(id)?.0.work(), graph.ty(id).axes)));
     if points().any(|(work, _)| work == Work::Math) {
-        return row <= if has_largest(graph, inner) { SHORT_OF_EXPONENTIALS } else { SHORT };
+        let (most, in_all) = SHORT_OF_EXPONENTIALS;
+        return if has_largest(graph, inner) { length <= most && row <= in_all } else { row <= SHORT };
     }
     let for_row = |axes: AxisSet| axes.contains(rows) && !axes.contains(inner);
     let flops = |(work, axes)| if let Work::Flops(flops) = work { flops * u32::from(for_row(axes)) } else { 0 };
-    length < 8 || length == 8 && points().map(flops).sum::<u32>() > ROW_WORK
+    length < 8 || length <= SHORT_OF_ROW_WORK && points().map(flops).sum::<u32>() > ROW_WORK
 }
