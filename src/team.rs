@@ -30,7 +30,8 @@ struct Team {
     inside: AtomicUsize,
     /// Whether more jobs will come, so that nobody leaves.
     held: AtomicBool,
-    /// With what a member panicked.
+    /// Whether a member panicked, and with what: the lock is taken for that only.
+    panicked: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
@@ -80,16 +81,20 @@ pub fn size() -> usize {
 
 /// Does the act for every number below `count`, on at most so many threads, and returns when all is done.
 pub fn share(threads: usize, count: usize, act: Act) {
-    let alone = || (0..count).for_each(act);
-    if threads.min(count) <= 1 {
-        return alone();
-    }
-    TEAM.with(|team| {
+    let together = |team: &OnceCell<Arc<Team>>| {
         let team = team.get_or_init(|| Arc::new(Team::new(size())));
         let threads = threads.min(count).min(team.seats.len());
         // An act that shares in its turn has no team.
-        if threads <= 1 || team.job.get().is_some() { alone() } else { team.run(threads, count, act) }
-    });
+        let free = threads > 1 && team.job.get().is_none();
+        if free {
+            team.run(threads, count, act);
+        }
+        free
+    };
+    // A thread that ends has no team any more.
+    if threads.min(count) <= 1 || !TEAM.try_with(together).unwrap_or(false) {
+        (0..count).for_each(act);
+    }
 }
 
 /// Runs what calls native kernels, with so many threads for those.
@@ -102,7 +107,7 @@ pub fn lend<R>(threads: usize, run: impl FnOnce() -> R) -> R {
         }
     }
     fn hold(held: bool) {
-        TEAM.with(|team| team.get().map(|team| team.held.store(held, Relaxed)));
+        let _ = TEAM.try_with(|team| team.get().map(|team| team.held.store(held, Relaxed)));
     }
     let _loan = Loan(LENT.replace(threads));
     hold(threads > 1);
@@ -122,6 +127,7 @@ impl Team {
             job: Cell::new(None),
             inside: AtomicUsize::new(0),
             held: AtomicBool::new(false),
+            panicked: AtomicBool::new(false),
             panic: Mutex::new(None),
         }
     }
@@ -132,6 +138,7 @@ impl Team {
         let act = unsafe { std::mem::transmute::<Act<'_>, Act<'static>>(act) };
         let job = Job { act, count, threads };
         self.job.set(Some(job));
+        self.panicked.store(false, Relaxed);
         for (number, seat) in self.seats[..threads].iter().enumerate() {
             seat.next.store(job.start(number), Relaxed);
         }
@@ -140,8 +147,9 @@ impl Team {
         self.call_members(threads);
         self.take(job, 0);
         drop(close);
-        if let Some(panic) = self.panic.lock().unwrap_or_else(|e| e.into_inner()).take() {
-            resume_unwind(panic);
+        if self.panicked.load(Relaxed) {
+            let panic = self.panic.lock().unwrap_or_else(|e| e.into_inner()).take();
+            resume_unwind(panic.unwrap_or_else(|| Box::new("a member of the team panicked")));
         }
     }
 
@@ -157,7 +165,8 @@ impl Team {
 
     /// A member's part: its share of every job, until there has been none for a while.
     fn stay(&self, seat: usize) {
-        let owner = TEAM.with(|team| team.get().is_some_and(|team| std::ptr::eq(&**team, self)));
+        let own = |team: &OnceCell<Arc<Team>>| team.get().is_some_and(|team| std::ptr::eq(&**team, self));
+        let owner = TEAM.try_with(own).unwrap_or(false);
         // The owner waits for nobody, and who waits for another team's jobs does not wait for this one's.
         let waits = !owner && !MEMBER.replace(true);
         let mut done = 0;
@@ -210,7 +219,8 @@ impl Team {
         }
         let Some(job) = self.job.get().filter(|job| seat < job.threads) else { return };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take(job, seat))) {
-            self.panic.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(panic);
+            *self.panic.lock().unwrap_or_else(|e| e.into_inner()) = Some(panic);
+            self.panicked.store(true, Relaxed);
         }
     }
 

@@ -15,21 +15,27 @@ use support::reference::{judge, place, run, views};
 #[test]
 fn random_losses() {
     // The last one is a sum of logarithms that ends in front of a forbidden page.
-    judge_seeds((0..1500).chain([2567]));
+    judge_seeds((0..1500).chain([2567]), 1200);
+}
+
+/// Several dimensions that blocks of rows have room in.
+#[test]
+fn larger_random_losses() {
+    judge_seeds(0..2000, 20_000);
 }
 
 /// A longer run: `cargo test --release --test random_losses -- --ignored`.
 #[test]
 #[ignore = "takes minutes"]
 fn many_random_losses() {
-    judge_seeds(1500..60_000);
+    judge_seeds(1500..60_000, 1200);
 }
 
-fn judge_seeds(seeds: impl Iterator<Item = u64>) {
+fn judge_seeds(seeds: impl Iterator<Item = u64>, elements: usize) {
     let mut seen = std::collections::BTreeMap::new();
     let mut failures = vec![];
     for seed in seeds {
-        let case = loss_case(seed, 1200);
+        let case = loss_case(seed, elements);
         *seen.entry((case.entry.name, case.real)).or_insert(0) += 1;
         let verdict = catch_unwind(AssertUnwindSafe(|| judge(&case)));
         let panicked = |cause: Box<dyn std::any::Any + Send>| {

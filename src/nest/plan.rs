@@ -187,7 +187,9 @@ impl Plan {
         }
         let kept = flat.len().max(1);
         let of_row = row_functions(graph, [*rows, *inner]);
-        flat.extend(of_row.iter().filter(|(_, waited)| *waited).map(|(id, _)| *id));
+        // What depends on another loop than that over the row may end outside of the blocks.
+        let beyond = below_folds(graph, |along| along != *inner);
+        flat.extend(of_row.iter().filter(|(id, waited)| *waited && !beyond.contains(id)).map(|(id, _)| *id));
         if flat.is_empty() {
             return None;
         }
@@ -198,18 +200,13 @@ impl Plan {
     }
 }
 
-/// The elementary functions of elements of rows that follow each other in memory, but those that wait for what the whole row
+/// The elementary functions of elements of rows that follow each other in memory, but those that wait for what a whole loop
 /// gives; with their arguments, where these are no memory already.
 fn flat_values(graph: &Graph, layout: &Layout, [rows, inner]: [AxisId; 2], length: usize) -> BTreeSet<Id> {
     let both = |id: Id| graph.ty(id).axes.contains(rows) && graph.ty(id).axes.contains(inner);
-    let mut waits: BTreeSet<Id> = BTreeSet::new();
+    let waits = below_folds(graph, |_| true);
     let mut flat = BTreeSet::new();
-    for id in graph.ids() {
-        let along_row = graph.as_fold(id).is_some_and(|(_, bound, _)| bound == inner);
-        if along_row || matches!(graph.op(id), Op::Native(_)) || graph.node(id).args.iter().any(|a| waits.contains(a)) {
-            waits.insert(id);
-            continue;
-        }
+    for id in graph.ids().filter(|id| !waits.contains(id)) {
         let Some((_, &[arg])) = graph.as_point(id).filter(|(point, _)| point.is_math() && both(id)) else { continue };
         let in_memory = |x: Id| flat.contains(&x) || follows_rows(graph, layout, x, [rows, inner], length);
         let alike = |k: Id| graph.ty(k).axes == AxisSet::EMPTY;
@@ -226,6 +223,18 @@ fn flat_values(graph: &Graph, layout: &Layout, [rows, inner]: [AxisId; 2], lengt
         flat.insert(id);
     }
     flat
+}
+
+/// The values that depend on a fold along such an axis.
+fn below_folds(graph: &Graph, along: impl Fn(AxisId) -> bool) -> BTreeSet<Id> {
+    let mut below = BTreeSet::new();
+    for id in graph.ids() {
+        let is_fold = graph.as_fold(id).is_some_and(|(_, bound, _)| along(bound));
+        if is_fold || graph.node(id).args.iter().any(|arg| below.contains(arg)) {
+            below.insert(id);
+        }
+    }
+    below
 }
 
 /// The elementary functions that a row has one of, each with whether its elements wait for it.

@@ -25,7 +25,8 @@ const PIECES: usize = 8;
 
 /// A loss compiled for certain inputs and results. Cheap to clone; may be called from many threads at once.
 ///
-/// Calls allocate nothing once a thread has made its first, take no lock and look nothing up.
+/// Once a thread has made its first call, its calls allocate nothing but to wake a thread that is to share the work; they take no
+/// lock and look nothing up.
 #[derive(Clone)]
 pub struct Compiled(Arc<Program>);
 

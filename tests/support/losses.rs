@@ -144,6 +144,12 @@ impl Draw {
             6 => shape[0] = self.choose(&[509, 1031, 2053]), // huge and thin
             7 => shape[self.rng.usize(..rank)] = self.choose(&[33, 128, 257]),
             8 => shape = vec![1; rank],
+            // Room for several dimensions that are no corner.
+            _ if self.elements > 4000 => {
+                shape
+                    .iter_mut()
+                    .for_each(|size| *size = self.rng.choice([1, 2, 3, 16, 17, 20, 33]).expect("one of them"));
+            }
             _ => {}
         }
         while shape.iter().product::<usize>() > self.elements {
