@@ -1,8 +1,9 @@
 //! Plan: the order of the loops, and which axis is taken by blocks.
 //!
-//! Blocks serve two ends. A sum over pairs of rows takes several rows at once ([`pairs`](super::pairs)). And rows of a
+//! Blocks serve three ends. A sum over pairs of rows takes several rows at once ([`pairs`](super::pairs)). Rows of a
 //! few elements leave most lanes empty, so a block of them is turned: its lanes run from row to row, and what is
-//! computed for each row is computed in lanes too.
+//! computed for each row is computed in lanes too. And of longer rows a block calls elementary functions together: those
+//! that a row has one of, in lanes along the rows, and those of elements, in one long row.
 
 use super::pairs::PairSum;
 use super::phases::order;
