@@ -10,10 +10,9 @@
 
 use super::Binding;
 use super::emit::Emitter;
-use super::memory::lane_stride;
 use crate::error::Result;
 use crate::ir::{AxisId, Id, Kind, Op};
-use crate::nest::{Nest, Place, SlotId, Source, Step};
+use crate::nest::{Nest, Place, SlotId, Source, Step, follows_rows};
 use cranelift_codegen::ir::{InstBuilder, types};
 
 /// A loop over `rows` around a tile of one step along `inner`.
@@ -75,11 +74,9 @@ impl Flat<'_> {
     }
 
     fn read(&self, read: Id) -> bool {
-        let Some((input, indices)) = self.nest.graph.as_read(read) else { return false };
-        let plain = indices.iter().all(|&i| matches!(self.nest.graph.op(i), Op::Axis(_) | Op::Int(_)));
-        let step = |axis| lane_stride(self.nest, self.binding, axis, input, indices);
-        let float = self.nest.graph.ty(read).kind == Kind::Float;
-        float && plain && step(self.inner) == Some(1) && step(self.rows) == Some(self.length() as isize)
+        let (graph, layout) = (&self.nest.graph, &self.binding.layout);
+        let follows = follows_rows(graph, layout, read, [self.rows, self.inner], self.length());
+        follows && graph.ty(read).kind == Kind::Float
     }
 
     /// Whether a call takes the elements from where they lie.

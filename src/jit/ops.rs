@@ -126,13 +126,16 @@ impl Emitter<'_> {
         let (x, y) = if largest { (a, b) } else { (b, a) };
         let take_b = self.b.ins().fcmp(FloatCC::LessThan, x, y);
         // A comparison and a choice of floats are one instruction, and that something is no NaN is easy to predict.
-        let once = !wide && self.lane_axis.is_none();
-        let known = if once { self.b.ins().select(take_b, b, a) } else { self.choose(take_b, b, a, wide) };
+        let of_row = !wide && self.lane_axis.is_none();
+        let choose = |e: &mut Self, condition, a, b| {
+            if of_row { e.b.ins().select(condition, a, b) } else { e.choose(condition, a, b, wide) }
+        };
+        let known = choose(self, take_b, b, a);
         if !b_may_be_nan {
             return known; // where a is NaN the comparison fails
         }
         let number = self.b.ins().fcmp(FloatCC::Equal, b, b);
-        if once { self.b.ins().select(number, known, b) } else { self.choose(number, known, b, wide) }
+        choose(self, number, known, b)
     }
 
     fn may_be_nan(&self, id: Id) -> bool {

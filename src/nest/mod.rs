@@ -22,6 +22,7 @@ pub use pairs::{PairSum, Term, pair_sum};
 pub use parse::parse;
 pub use parts::split;
 pub(crate) use parts::sums as part_sums;
+pub(crate) use plan::follows_rows;
 pub use schedule::schedule;
 
 use crate::ir::{AxisId, Dtype, Graph, Id};

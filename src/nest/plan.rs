@@ -182,10 +182,8 @@ impl Plan {
         if native || count < ROWS || !(shortest..=AGAIN).contains(&length) {
             return None;
         }
-        let mut flat = flat_values(graph, layout, [*rows, *inner], length);
-        if length > FLAT.1 {
-            flat.clear();
-        }
+        let short = length <= FLAT.1;
+        let mut flat = if short { flat_values(graph, layout, [*rows, *inner], length) } else { BTreeSet::new() };
         let kept = flat.len().max(1);
         let of_row = row_functions(graph, [*rows, *inner]);
         // What depends on another loop than that over the row may end outside of the blocks.
@@ -254,7 +252,13 @@ fn row_functions(graph: &Graph, [rows, inner]: [AxisId; 2]) -> Vec<(Id, bool)> {
 }
 
 /// Whether a read goes from the end of a row to the beginning of the next.
-fn follows_rows(graph: &Graph, layout: &Layout, read: Id, [rows, inner]: [AxisId; 2], length: usize) -> bool {
+pub(crate) fn follows_rows(
+    graph: &Graph,
+    layout: &Layout,
+    read: Id,
+    [rows, inner]: [AxisId; 2],
+    length: usize,
+) -> bool {
     let Some((input, indices)) = graph.as_read(read) else { return false };
     let strides = &layout.inputs[input.index()];
     let along = |axis| indices.iter().zip(strides).filter(move |(i, _)| graph.as_axis(**i) == Some(axis));

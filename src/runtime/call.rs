@@ -78,7 +78,8 @@ impl Compiled {
         &self.0.kernel
     }
 
-    /// Runs on this thread and workers of rayon's current pool, as many together as the pool has. Outputs come in the signature's order.
+    /// Runs on this thread and workers of rayon's current pool, as many together as the pool has. Outputs come in the
+    /// signature's order.
     ///
     /// # Errors
     /// A buffer is missing, unknown, given twice, or not as the signature has it; a class number is not whole or
