@@ -3,6 +3,7 @@
 use super::Binding;
 use super::emit::{Emitter, Val};
 use super::kernel::Status;
+use super::vector::WRITE_FAR;
 use crate::error::Result;
 use crate::ir::{AxisId, Dtype, Id, InputId, Kind, Op};
 use crate::nest::Nest;
@@ -460,7 +461,10 @@ pub(super) fn next_block(nest: &Nest, binding: &Binding, read: Id) -> Option<usi
     let ((axis, size), (input, indices)) = (nest.block()?, nest.graph.as_read(read)?);
     let stride = lane_stride(nest, binding, axis, input, indices)?.unsigned_abs();
     let bytes = stride.checked_mul(size)?.checked_mul(binding.inputs[input.index()].size())?;
-    (stride > 1 && bytes <= BLOCK_NEAR).then_some(bytes)
+    let alike = |&id: &Id| nest.graph.as_read(id).is_some() && nest.graph.ty(id).axes == nest.graph.ty(read).axes;
+    let from_memory = binding.bytes(nest) >= WRITE_FAR;
+    let reads = if from_memory { 1 } else { nest.graph.ids().filter(alike).count() };
+    (stride > 1 && bytes.checked_mul(reads)? <= BLOCK_NEAR).then_some(bytes)
 }
 
 /// The type of a stored float; 16 bits are a word of memory, no float that machines compute with.

@@ -20,7 +20,7 @@ mod tests;
 mod text;
 
 pub(super) use call::Arguments;
-pub(super) use program::{Around, Program, READ_FAR};
+pub(super) use program::{Around, Program, READ_FAR, WRITE_FAR};
 
 use super::Binding;
 use super::flat::long_row;

@@ -215,9 +215,10 @@ impl Phases<'_> {
     fn arrange_block(&mut self, context: AxisSet, sinks: Vec<SinkInfo>) -> Vec<Tree> {
         let apart = self.plan.blocks.and_then(|blocks| blocks.apart);
         let is_pairs = |sink: &SinkInfo| matches!(sink.sink, Sink::Pairs(_));
-        let is_apart =
-            |sink: &SinkInfo| !matches!(sink.sink, Sink::Keep(_)) && apart.is_some_and(|a| !sink.domain.contains(a));
+        let keeps = |sink: &SinkInfo| matches!(sink.sink, Sink::Keep(_));
         let is_flat = |sink: &SinkInfo| matches!(sink.sink, Sink::Keep(value) if self.plan.flat.contains(&value));
+        let of_row = |sink: &SinkInfo| apart.is_some_and(|a| !sink.domain.contains(a));
+        let is_apart = |sink: &SinkInfo| of_row(sink) && (is_flat(sink) || !keeps(sink));
         let is_whole = |sink: &SinkInfo| is_pairs(sink) || is_apart(sink) || is_flat(sink);
         let mut passes: Vec<usize> = vec![];
         for sink in &sinks {
@@ -235,7 +236,8 @@ impl Phases<'_> {
             };
             let of_rows = at(false);
             let (pairs, others): (Vec<SinkInfo>, Vec<SinkInfo>) = at(true).into_iter().partition(is_pairs);
-            let (flat, apart): (Vec<SinkInfo>, Vec<SinkInfo>) = others.into_iter().partition(is_flat);
+            let (flat, apart): (Vec<SinkInfo>, Vec<SinkInfo>) =
+                others.into_iter().partition(|s| is_flat(s) && !of_row(s));
             trees.extend(pairs.into_iter().map(|s| Tree::Sink(s.sink)));
             trees.extend(self.arrange(context, apart));
             for sink in flat {

@@ -2,8 +2,8 @@
 //!
 //! Blocks serve three ends. A sum over pairs of rows takes several rows at once ([`pairs`](super::pairs)). Rows of a
 //! few elements leave most lanes empty, so a block of them is turned: its lanes run from row to row, and what is
-//! computed for each row is computed in lanes too. And of longer rows a block calls elementary functions together: those
-//! that a row has one of, in lanes along the rows, and those of elements, in one long row.
+//! computed for each row is computed in lanes too. And of longer rows a block computes together what a row has one of, in
+//! lanes along the rows, where that is much; and calls the elementary functions of elements in one long row.
 
 use super::pairs::PairSum;
 use super::phases::order;
@@ -21,8 +21,8 @@ pub struct Plan {
     /// Values that vary along the lanes but not along a loop around them: they are computed before that loop. And what rows
     /// that stand apart read by an index from data: it is read with the row, before anything is written in its place.
     pub invariants: BTreeSet<Id>,
-    /// Elementary functions, each in loops of its own over a block of rows: those of elements, which are one long row in memory,
-    /// with what they are taken of; and those of rows that elements wait for.
+    /// What is made for a block of rows at once: elementary functions of elements, which are one long row in memory, with what
+    /// they are taken of, each in loops of its own; and what elements take from their row's functions and other work.
     pub flat: BTreeSet<Id>,
 }
 
@@ -50,6 +50,9 @@ const SHORT_OF_ROW_WORK: usize = 24;
 
 /// Fewer rows than this are not worth turning.
 const ROWS: usize = 16;
+
+/// More flops for each row than this are worth lanes along the rows, however many elements it has.
+const MUCH: u32 = 16;
 
 /// Rows of a block whose elementary functions are called together.
 const TOGETHER: usize = 64;
@@ -152,13 +155,14 @@ impl Plan {
 }
 
 impl Plan {
-    /// Blocks of rows whose elementary functions, those that a row has one of, are called for all of them together: one by
-    /// one such a function takes as long as a hundred elements of the row.
+    /// Blocks of rows for all of which together is computed what a row has one of: one by one an elementary function takes as
+    /// long as a hundred elements of the row, and roots and quotients one after the other as long as dozens.
     fn of_long_rows(graph: &Graph, extents: &[usize], order: &[AxisId]) -> Option<Self> {
         let [outside @ .., rows, inner] = order else { return None };
         let native = graph.ids().any(|id| matches!(graph.op(id), Op::Native(_)));
         let few = extents[rows.index()] < ROWS || extents[inner.index()] > LONG;
-        if native || few || !row_functions(graph, [*rows, *inner]).iter().any(|(_, waited)| !waited) {
+        let functions = || row_functions(graph, [*rows, *inner]).iter().any(|(_, waited)| !waited);
+        if native || few || !(functions() || is_much_for_row(graph, [*rows, *inner])) {
             return None;
         }
         let (size, outside) = (TOGETHER.min(extents[rows.index()]), outside.iter().copied().collect());
@@ -168,7 +172,8 @@ impl Plan {
 }
 
 impl Plan {
-    /// Blocks of rows that lie one behind the other, whose elements' functions are called for all of them together.
+    /// Blocks of rows that lie one behind the other, whose elements' functions are called for all of them together; or of any
+    /// rows whose elements wait for functions or much other work of their row.
     fn of_flat_rows(
         graph: &Graph,
         extents: &[usize],
@@ -188,11 +193,14 @@ impl Plan {
         let of_row = row_functions(graph, [*rows, *inner]);
         // What depends on another loop than that over the row may end outside of the blocks.
         let beyond = below_folds(graph, |along| along != *inner);
-        flat.extend(of_row.iter().filter(|(id, waited)| *waited && !beyond.contains(id)).map(|(id, _)| *id));
+        let much = is_much_for_row(graph, [*rows, *inner]);
+        let results = if much { row_results(graph, [*rows, *inner]) } else { BTreeSet::new() };
+        let waited = of_row.iter().filter(|(_, waited)| *waited).map(|(id, _)| *id);
+        flat.extend(waited.chain(results).filter(|id| !beyond.contains(id)));
         if flat.is_empty() {
             return None;
         }
-        let apart = (!of_row.is_empty()).then_some(*inner);
+        let apart = (much || !of_row.is_empty()).then_some(*inner);
         let size = (FLAT_ELEMENTS / length / kept / ROWS * ROWS).clamp(ROWS, TOGETHER).min(count);
         let blocks = Some(Blocks { axis: *rows, size, outside: outside.iter().copied().collect(), apart });
         Some(Self { blocks, flat, ..Self::in_order(order) })
@@ -249,6 +257,39 @@ fn row_functions(graph: &Graph, [rows, inner]: [AxisId; 2]) -> Vec<(Id, bool)> {
         math && graph.ty(*id).axes.contains(rows) && !graph.ty(*id).axes.contains(inner)
     };
     graph.ids().filter(of_row).map(|id| (id, waited.contains(&id))).collect()
+}
+
+/// The numbers that elements take from what is computed for their row.
+fn row_results(graph: &Graph, [rows, inner]: [AxisId; 2]) -> BTreeSet<Id> {
+    let below = below_folds(graph, |along| along == inner);
+    let of_element = |id: &Id| graph.as_point(*id).is_some() && graph.ty(*id).axes.contains(inner);
+    let mut users: Vec<Id> = graph.ids().filter(of_element).collect();
+    let mut results = BTreeSet::new();
+    while let Some(user) = users.pop() {
+        for &arg in &graph.node(user).args {
+            let ty = graph.ty(arg);
+            if !ty.axes.contains(rows) || ty.axes.contains(inner) || !below.contains(&arg) {
+                continue;
+            }
+            if ty.kind != Kind::Float {
+                users.push(arg);
+            } else if graph.as_point(arg).is_some() {
+                results.insert(arg);
+            }
+        }
+    }
+    results
+}
+
+/// Whether what is computed once for a row, below its folds, is worth lanes along the rows.
+fn is_much_for_row(graph: &Graph, [rows, inner]: [AxisId; 2]) -> bool {
+    let below = below_folds(graph, |along| along == inner);
+    let for_row = |id: &Id| graph.ty(*id).axes.contains(rows) && !graph.ty(*id).axes.contains(inner);
+    let flops = |id: Id| match graph.as_point(id).map(|(point, _)| point.work()) {
+        Some(Work::Flops(flops)) => flops,
+        _ => 0,
+    };
+    graph.ids().filter(|id| below.contains(id) && for_row(id)).map(flops).sum::<u32>() > MUCH
 }
 
 /// Whether a read goes from the end of a row to the beginning of the next.

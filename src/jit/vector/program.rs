@@ -131,7 +131,7 @@ pub const STRIDE: usize = 64;
 
 /// Bytes of all buffers from which reads are far, and outputs: as measured, about a core's cache and all cores'.
 pub const READ_FAR: usize = 1 << 20;
-const WRITE_FAR: usize = 1 << 25;
+pub const WRITE_FAR: usize = 1 << 25;
 
 /// Bytes from what is read to what is asked for ahead of it, where caches do not hold it.
 const AHEAD: usize = 256;
