@@ -197,6 +197,9 @@ impl<'a> Emitter<'a> {
                 if let Some(inner) = long_row(self.nest, self.binding, *axis, body) {
                     return self.for_step(&body[0], |e| e.flat_loop(*axis, inner, body));
                 }
+                if let Some((program, function)) = self.vector_loop_of(step) {
+                    return self.row_loop(*axis, body, &program, function);
+                }
                 let (first, last) = self.bounds(*axis);
                 self.counted(first, last, 1, |e, index| {
                     e.at.insert(*axis, index);

@@ -105,8 +105,7 @@ impl Flat<'_> {
 pub(super) fn long_row(nest: &Nest, binding: &Binding, rows: AxisId, body: &[Step]) -> Option<AxisId> {
     let [Step::Tile { axis: inner, body }] = body else { return None };
     let flat = Flat { nest, binding, rows, inner: *inner };
-    let cut = nest.parts().map(|(axis, ..)| axis).chain(nest.parallel_axis()).any(|axis| axis == *inner);
-    let whole = nest.length(*inner) == flat.length() && !cut;
+    let whole = nest.length(*inner) == flat.length() && !nest.is_cut(*inner);
     (whole && matches!(&body[..], [step] if flat.holds(step))).then_some(*inner)
 }
 

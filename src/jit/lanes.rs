@@ -6,6 +6,7 @@
 
 use super::emit::{Emitter, Running};
 use super::slots::is_row_by_data;
+use super::vector::joins_lanes;
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Id};
 use crate::nest::{Place, SlotId, Source, Step, TILE};
@@ -14,6 +15,9 @@ use cranelift_frontend::Variable;
 
 /// Turns of a loop that are shorter than what a loop is made of.
 const FEW: usize = 2;
+
+/// Vectors that a loop with folds takes at a time: their additions overlap.
+const COPIES: usize = 4;
 
 /// Elements along an axis from `start` on; whether they are certainly all of the axis.
 #[derive(Clone, Copy)]
@@ -85,8 +89,8 @@ impl Emitter<'_> {
             .iter()
             .filter_map(|s| if let Step::Fold { fold, slot: None } = s { Some(*fold) } else { None })
             .collect();
-        // Four parts of a fold overlap their additions; without one, two copies share what a loop costs.
-        let unroll = if folds.is_empty() { 2 } else { 4 };
+        // Without folds, two copies share what a loop costs.
+        let unroll = if folds.is_empty() { 2 } else { COPIES };
         let vector_loop = self.vector_loop_of(step);
         let mut first = match &vector_loop {
             Some((program, function)) => self.vector_loop(axis, start, length, body, program, *function)?,
@@ -94,9 +98,13 @@ impl Emitter<'_> {
         };
         self.lane_axis = Some(axis);
         let extent = self.nest.extents[axis.index()];
+        let joins = vector_loop.is_none() && joins_lanes(self.nest, body) && !self.is_cut(axis);
+        if joins {
+            self.joined_lanes(axis, span, body, &folds, width)?;
+        }
         let mut rest = vector_loop.as_ref().map_or(extent, |(program, _)| self.rest(axis, program));
         for (lanes, copies) in [(width, unroll), (width, 1), (1, 1)] {
-            if copies * lanes <= rest {
+            if !joins && copies * lanes <= rest {
                 let turns = whole.then(|| rest / (copies * lanes));
                 first = self.lane_loop(axis, span, first, turns, body, &folds, lanes, copies)?;
                 rest = if whole { rest % (copies * lanes) } else { rest };
@@ -122,46 +130,110 @@ impl Emitter<'_> {
         lanes: usize,
         copies: usize,
     ) -> Result<Value> {
-        self.lanes = lanes;
-        // Every copy has its own part of each fold.
-        let mut parts: Vec<Vec<Variable>> = vec![];
-        let ty = if lanes > 1 { self.real.by(lanes as u32).expect("a vector type") } else { self.real };
-        for _ in 0..copies {
-            let mut copy = vec![];
-            for &fold in folds {
-                let part = self.b.declare_var(ty);
-                let neutral = self.neutral(fold);
-                let neutral = self.float_const(neutral, lanes > 1);
-                self.b.def_var(part, neutral);
-                copy.push(part);
-            }
-            parts.push(copy);
-        }
-        let outside = self.running.clone();
+        let parts = self.start_parts(folds, lanes, copies);
         let stop = self.b.ins().iadd_imm_s(length, 1 - (copies * lanes) as i64);
         let end = self.repeated(turns, first, stop, (copies * lanes) as i64, |e, index| {
-            for (copy, parts) in parts.iter().enumerate() {
+            parts.iter().enumerate().try_for_each(|(copy, parts)| {
                 let index = e.b.ins().iadd_imm_s(index, (copy * lanes) as i64);
-                let along = e.b.ins().iadd(start, index);
-                e.at.insert(axis, along);
-                e.tile_index = Some(index);
-                for (fold, &part) in folds.iter().zip(parts) {
-                    e.running.insert(*fold, Running { total: part });
-                }
-                let env = e.env.clone();
-                e.body(body)?;
-                e.env = env;
-            }
-            Ok(())
+                e.turn(axis, start, index, body, folds, parts)
+            })
         })?;
-        self.running = outside;
+        self.close_parts(folds, &parts);
+        Ok(end)
+    }
+
+    /// All elements of a tile whose sums have one order for all vector levels: the last ones are added in the lanes of the whole
+    /// iterations.
+    fn joined_lanes(
+        &mut self,
+        axis: AxisId,
+        Span { start, length, whole }: Span,
+        body: &[Step],
+        folds: &[Id],
+        width: usize,
+    ) -> Result<()> {
+        let (iteration, extent) = (COPIES * width, self.nest.extents[axis.index()]);
+        let parts = self.start_parts(folds, width, COPIES);
+        let stop = self.b.ins().iadd_imm_s(length, 1 - iteration as i64);
+        let first = self.b.ins().iconst(types::I64, 0);
+        let end = self.repeated(whole.then(|| extent / iteration), first, stop, iteration as i64, |e, index| {
+            parts.iter().enumerate().try_for_each(|(copy, parts)| {
+                let index = e.b.ins().iadd_imm_s(index, (copy * width) as i64);
+                e.turn(axis, start, index, body, folds, parts)
+            })
+        })?;
+        let rest = extent % iteration;
+        if rest > 0 {
+            let turns = whole.then_some(1);
+            self.repeated(turns, end, length, iteration as i64, |e, index| {
+                for (copy, parts) in parts.iter().enumerate().take(rest / width) {
+                    let index = e.b.ins().iadd_imm_s(index, (copy * width) as i64);
+                    e.turn(axis, start, index, body, folds, parts)?;
+                }
+                for lane in 0..rest % width {
+                    let index = e.b.ins().iadd_imm_s(index, (rest / width * width + lane) as i64);
+                    let single = e.start_parts(folds, 1, 1);
+                    e.turn(axis, start, index, body, folds, &single[0])?;
+                    e.lanes = width;
+                    for ((&fold, &part), &single) in folds.iter().zip(&parts[rest / width]).zip(&single[0]) {
+                        let (known, value) = (e.b.use_var(part), e.b.use_var(single));
+                        let nothing = e.float_const(0.0, true);
+                        let value = e.b.ins().insertlane(nothing, value, lane as u8);
+                        let sum = e.combine(fold, known, value);
+                        e.b.def_var(part, sum);
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        self.close_parts(folds, &parts);
+        Ok(())
+    }
+
+    /// A part of each fold, for every copy.
+    fn start_parts(&mut self, folds: &[Id], lanes: usize, copies: usize) -> Vec<Vec<Variable>> {
+        self.lanes = lanes;
+        let ty = if lanes > 1 { self.real.by(lanes as u32).expect("a vector type") } else { self.real };
+        let part = |e: &mut Self, fold: Id| {
+            let part = e.b.declare_var(ty);
+            let neutral = e.neutral(fold);
+            let neutral = e.float_const(neutral, lanes > 1);
+            e.b.def_var(part, neutral);
+            part
+        };
+        (0..copies).map(|_| folds.iter().map(|&fold| part(self, fold)).collect()).collect()
+    }
+
+    /// The body for the lanes from an index of the tile on, which takes its folds into these parts.
+    fn turn(
+        &mut self,
+        axis: AxisId,
+        start: Value,
+        index: Value,
+        body: &[Step],
+        folds: &[Id],
+        parts: &[Variable],
+    ) -> Result<()> {
+        let along = self.b.ins().iadd(start, index);
+        self.at.insert(axis, along);
+        self.tile_index = Some(index);
+        let (running, env) = (self.running.clone(), self.env.clone());
+        for (fold, &part) in folds.iter().zip(parts) {
+            self.running.insert(*fold, Running { total: part });
+        }
+        self.body(body)?;
+        (self.running, self.env) = (running, env);
+        Ok(())
+    }
+
+    /// Takes the parts into their folds: those of the copies in turn, then their lanes.
+    fn close_parts(&mut self, folds: &[Id], parts: &[Vec<Variable>]) {
         for (place, &fold) in folds.iter().enumerate() {
             let values: Vec<Value> = parts.iter().map(|copy| self.b.use_var(copy[place])).collect();
             let value = values.into_iter().reduce(|a, b| self.combine(fold, a, b)).expect("a copy");
             let value = self.across(fold, value);
             self.add_to_total(fold, value);
         }
-        Ok(end)
     }
 
     /// A [counted](Self::counted) loop; a few turns, where their number is known, one behind the other.

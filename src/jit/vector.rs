@@ -7,49 +7,71 @@
 
 #[cfg(all(target_arch = "x86_64", unix))]
 mod access;
+#[cfg(all(target_arch = "x86_64", unix))]
+mod actions;
+mod builder;
 mod call;
 #[cfg(all(target_arch = "x86_64", unix))]
 mod codes;
 #[cfg(all(target_arch = "x86_64", unix))]
 mod encode;
+#[cfg(all(target_arch = "x86_64", unix))]
+mod ends;
 mod program;
 #[cfg(all(target_arch = "x86_64", unix))]
 mod registers;
+mod row_loop;
+#[cfg(all(target_arch = "x86_64", unix))]
+mod sums;
 #[cfg(all(test, feature = "inspect", target_arch = "x86_64", unix))]
 mod tests;
 mod text;
 
 pub(super) use call::Arguments;
-pub(super) use program::{Around, Program, READ_FAR, WRITE_FAR};
+pub(super) use program::{Around, Program, READ_FAR, WRITE_FAR, joins_lanes};
 
 use super::Binding;
 use super::flat::long_row;
 use super::rows::Row;
 use crate::error::Result;
 use crate::nest::{Nest, Step};
+use std::ops::Range;
 
 /// A loop that has machine code of its own.
 pub(super) struct VectorLoop {
-    /// The number of the `lanes` step, its place in [`Nest::steps`].
+    /// The number of the `lanes` step, or of the loop over rows: its place in [`Nest::steps`].
     pub step: usize,
     pub program: Program,
     pub code: Vec<u8>,
 }
 
-/// The programs of a nest's `lanes` steps, but those of its rows, each with the place of its step in [`Nest::steps`].
-fn programs(nest: &Nest, binding: &Binding, rows: &[Row]) -> Vec<(usize, Program)> {
+/// A program, and the steps that are done by it: a `lanes` step, or a loop over rows with all that is in it.
+struct Found {
+    steps: Range<usize>,
+    program: Program,
+}
+
+/// What of a nest can be programs, but its [`Row`]s: loops over rows before the lanes in them.
+fn programs(nest: &Nest, binding: &Binding, rows: &[Row]) -> Vec<Found> {
     let (mut found, mut tile, mut flat) = (vec![], None, None);
-    for (place, (_, step)) in nest.steps().into_iter().enumerate() {
+    let steps = nest.steps();
+    for (place, &(depth, step)) in steps.iter().enumerate() {
         match step {
             Step::Tile { .. } if rows.iter().any(|row| row.largest == place) => tile = None,
-            Step::Loop { axis, body } => flat = long_row(nest, binding, *axis, body).map(|_| nest.length(*axis)),
+            Step::Loop { axis, body } => {
+                flat = long_row(nest, binding, *axis, body).map(|_| nest.length(*axis));
+                let inside = steps[place + 1..].iter().take_while(|(inner, _)| *inner > depth).count();
+                let program = row_loop::of_rows(nest, binding, *axis, body);
+                found.extend(program.map(|program| Found { steps: place..place + 1 + inside, program }));
+            }
             Step::Tile { axis, body } => {
+                let whole = flat.is_none() && !nest.is_cut(*axis);
                 let length = flat.take().unwrap_or(1) * nest.length(*axis);
-                tile = Some(Around { axis: *axis, length, alone: body.len() == 1 });
+                tile = Some(Around { axis: *axis, length, alone: body.len() == 1, whole });
             }
             Step::Lanes { body } => {
                 let program = tile.and_then(|around| Program::of(nest, binding, around, body));
-                found.extend(program.map(|program| (place, program)));
+                found.extend(program.map(|program| Found { steps: place..place + 1, program }));
             }
             _ => {}
         }
@@ -59,11 +81,16 @@ fn programs(nest: &Nest, binding: &Binding, rows: &[Row]) -> Vec<(usize, Program
 
 /// The loops of a nest that vectors wider than Cranelift's can do.
 pub(super) fn loops(nest: &Nest, binding: &Binding, rows: &[Row]) -> Result<Vec<VectorLoop>> {
-    let mut found = vec![];
-    for (step, program) in programs(nest, binding, rows) {
-        found.extend(machine_code(&program)?.map(|code| VectorLoop { step, program, code }));
+    let (mut loops, mut done) = (vec![], 0);
+    for Found { steps, program } in programs(nest, binding, rows) {
+        if steps.start >= done
+            && let Some(code) = machine_code(&program)?
+        {
+            done = steps.end;
+            loops.push(VectorLoop { step: steps.start, program, code });
+        }
     }
-    Ok(found)
+    Ok(loops)
 }
 
 #[cfg(all(target_arch = "x86_64", unix))]

@@ -347,6 +347,12 @@ impl Nest {
         find(&self.body)
     }
 
+    /// Whether a loop over an axis may take a part of it only: a thread's, a block, or one of the parts of a sum.
+    pub fn is_cut(&self, axis: AxisId) -> bool {
+        let cut = self.parts().map(|(cut, ..)| cut).chain(self.block().map(|(cut, _)| cut)).chain(self.parallel_axis());
+        cut.into_iter().any(|cut| cut == axis)
+    }
+
     /// The indices that a loop over an axis has, at most: those of a block where the axis is taken by blocks.
     pub fn length(&self, axis: AxisId) -> usize {
         let extent = self.extents[axis.index()];

@@ -44,9 +44,8 @@ const SHORT: usize = 64;
 /// The same where exponentials are summed from the largest on, which one call does: elements of a row, and in all buffers.
 const SHORT_OF_EXPONENTIALS: (usize, usize) = (48, 84);
 
-/// More flops for each row than this are worth lanes, where it has so few elements.
-const ROW_WORK: u32 = 8;
-const SHORT_OF_ROW_WORK: usize = 24;
+/// More flops for each of three elements than this are worth lanes that are full.
+const LITTLE: u32 = 4;
 
 /// Fewer rows than this are not worth turning.
 const ROWS: usize = 16;
@@ -59,6 +58,9 @@ const TOGETHER: usize = 64;
 
 /// Rows of more elements than this take so long that one function more does not show.
 const LONG: usize = 1 << 11;
+
+/// Rows of so many elements are worth a call for several of them, where there are sums along them.
+const SUMMED: usize = 256;
 
 /// Elements of rows whose functions are called for several rows together, at least where they might be turned, and at most.
 const FLAT: (usize, usize) = (16, 192);
@@ -162,10 +164,13 @@ impl Plan {
         let native = graph.ids().any(|id| matches!(graph.op(id), Op::Native(_)));
         let few = extents[rows.index()] < ROWS || extents[inner.index()] > LONG;
         let functions = || row_functions(graph, [*rows, *inner]).iter().any(|(_, waited)| !waited);
-        if native || few || !(functions() || is_much_for_row(graph, [*rows, *inner])) {
+        let sums = extents[inner.index()] <= SUMMED && has_sum(graph, *inner);
+        if native || few || !(sums || functions() || is_much_for_row(graph, [*rows, *inner])) {
             return None;
         }
-        let (size, outside) = (TOGETHER.min(extents[rows.index()]), outside.iter().copied().collect());
+        let size =
+            (ELEMENTS / extents[inner.index()].max(1) / ROWS * ROWS).clamp(TOGETHER, TILE).min(extents[rows.index()]);
+        let outside = outside.iter().copied().collect();
         let blocks = Some(Blocks { axis: *rows, size, outside, apart: Some(*inner) });
         Some(Self { blocks, ..Self::in_order(order) })
     }
@@ -194,13 +199,14 @@ impl Plan {
         // What depends on another loop than that over the row may end outside of the blocks.
         let beyond = below_folds(graph, |along| along != *inner);
         let much = is_much_for_row(graph, [*rows, *inner]);
-        let results = if much { row_results(graph, [*rows, *inner]) } else { BTreeSet::new() };
+        let sums = length <= SUMMED && has_sum(graph, *inner);
+        let results = if sums || much { row_results(graph, [*rows, *inner]) } else { BTreeSet::new() };
         let waited = of_row.iter().filter(|(_, waited)| *waited).map(|(id, _)| *id);
         flat.extend(waited.chain(results).filter(|id| !beyond.contains(id)));
         if flat.is_empty() {
             return None;
         }
-        let apart = (much || !of_row.is_empty()).then_some(*inner);
+        let apart = (sums || much || !of_row.is_empty()).then_some(*inner);
         let size = (FLAT_ELEMENTS / length / kept / ROWS * ROWS).clamp(ROWS, TOGETHER).min(count);
         let blocks = Some(Blocks { axis: *rows, size, outside: outside.iter().copied().collect(), apart });
         Some(Self { blocks, flat, ..Self::in_order(order) })
@@ -324,19 +330,23 @@ fn works(graph: &Graph) -> Vec<u32> {
     works
 }
 
+fn has_sum(graph: &Graph, axis: AxisId) -> bool {
+    graph.ids().any(|id| matches!(graph.as_fold(id), Some((Fold::Sum, bound, _)) if bound == axis))
+}
+
 fn has_largest(graph: &Graph, axis: AxisId) -> bool {
     graph.ids().any(|id| matches!(graph.as_fold(id), Some((Fold::Amax, bound, _)) if bound == axis))
 }
 
-/// Whether rows gain by being turned. Elementary functions are called for a row's few elements else. Arithmetic alone
-/// fills two vectors with eight; where much is computed once for a row, these are better turned too.
+/// Whether rows gain by being turned. Elementary functions are called for a row's few elements else. Arithmetic alone has
+/// lanes enough in four of them: to turn these takes longer.
 fn is_short(graph: &Graph, rows: AxisId, inner: AxisId, length: usize, row: usize) -> bool {
     let points = || graph.ids().filter_map(|id| Some((graph.as_point(id)?.0.work(), graph.ty(id).axes)));
     if points().any(|(work, _)| work == Work::Math) {
         let (most, in_all) = SHORT_OF_EXPONENTIALS;
         return if has_largest(graph, inner) { length <= most && row <= in_all } else { row <= SHORT };
     }
-    let for_row = |axes: AxisSet| axes.contains(rows) && !axes.contains(inner);
-    let flops = |(work, axes)| if let Work::Flops(flops) = work { flops * u32::from(for_row(axes)) } else { 0 };
-    length < 8 || length <= SHORT_OF_ROW_WORK && points().map(flops).sum::<u32>() > ROW_WORK
+    let of_element = |axes: AxisSet| axes.contains(rows) && axes.contains(inner);
+    let flops = |(work, axes)| if let Work::Flops(flops) = work { flops * u32::from(of_element(axes)) } else { 0 };
+    length < 3 || length < 4 && points().map(flops).sum::<u32>() > LITTLE
 }

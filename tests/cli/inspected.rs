@@ -66,7 +66,7 @@ fn code_names_its_steps() {
         let text = dir.done(&format!("{SOFTMAX} --stage {stage}"));
         let step = text.lines().find(|l| l.starts_with("; call %3 = exp %2 with ")).unwrap_or_else(|| panic!("{text}"));
         assert!(step.contains("  src/losses/softmax_ce.rs:"), "{step}");
-        assert!(text.contains("; store grad.pred[n c] = "), "{text}");
+        assert!(text.contains("; store out[n] = "), "{text}");
     }
 }
 

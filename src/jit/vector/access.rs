@@ -1,15 +1,21 @@
 //! Elements of streams to vectors and back: neighbours as a whole, others lane by lane; sums in f64; and past the caches.
 
-use super::codes::Width;
+use super::codes::{self, Width};
 use super::encode::{ADDRESSES, Assembler, Done, OFFSET};
 use crate::ir::Dtype;
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
 impl Assembler<'_> {
-    /// A stream's elements of a part, so many bytes behind.
+    /// A stream's elements of a part, so many bytes behind; of rows side by side, each has parts.
     pub(super) fn memory(&self, stream: usize, part: usize, behind: usize) -> MemoryOperand {
         let scale = if self.program.streams[stream].doubled { 2 } else { 1 };
-        let place = (scale * part * self.width.bytes() + behind) as i64;
+        let (part, beside) = match &self.program.rows {
+            Some(rows) => {
+                (part % self.parts, rows.steps[stream] * (part / self.parts * self.program.real.size()) as isize)
+            }
+            None => (part, 0),
+        };
+        let place = (scale * part * self.width.bytes() + behind) as i64 + beside as i64;
         let size = u32::from(place != 0);
         MemoryOperand::with_base_index_scale_displ_size(ADDRESSES[stream], OFFSET, scale as u32, place, size)
     }
@@ -20,14 +26,35 @@ impl Assembler<'_> {
         MemoryOperand::with_base_displ(ADDRESSES[stream], place)
     }
 
+    /// A row's element, for all lanes.
+    pub(super) fn load_row(&mut self, to: u32, stream: usize) -> Done {
+        let from = MemoryOperand::with_base(ADDRESSES[stream]);
+        let single = self.program.real == Dtype::F32;
+        if !(self.program.streams[stream].doubled && single) {
+            let code = codes::broadcast(self.width, self.program.real);
+            self.push(Instruction::with2(code, self.vector(to), from)?);
+            return Ok(());
+        }
+        // Scalar conversions of AVX reach 16 registers only.
+        let (spare, wide) = (Register::XMM0 + self.registers.spare, self.vector(to));
+        self.push(Instruction::with3(Code::VEX_Vcvtsd2ss_xmm_xmm_xmmm64, spare, spare, from)?);
+        let code = if self.width == Width::Zmm {
+            Code::EVEX_Vbroadcastss_zmm_k1z_xmmm32
+        } else {
+            Code::VEX_Vbroadcastss_ymm_xmm
+        };
+        self.push(Instruction::with2(code, wide, spare)?);
+        Ok(())
+    }
+
     pub(super) fn load_stream(&mut self, to: u32, stream: usize, part: usize) -> Done {
         if self.program.streams[stream].stride == 1 {
-            return self.load(to, self.memory(stream, part, 0));
+            return self.load_part(to, self.memory(stream, part, 0), part);
         }
         let single = self.program.real == Dtype::F32;
         let per_quarter = 16 / self.program.real.size();
-        let quarters = self.width.bytes() / 16;
-        for quarter in 0..quarters {
+        let (quarters, lanes) = (self.width.bytes() / 16, self.lanes(part));
+        for quarter in 0..lanes.div_ceil(per_quarter) {
             let first = (part * quarters + quarter) * per_quarter;
             let narrow = Register::XMM0 + if quarter == 0 { to } else { self.registers.spare };
             let low = if single { Code::EVEX_Vmovss_xmm_k1z_m32 } else { Code::EVEX_Vmovsd_xmm_k1z_m64 };
@@ -39,7 +66,7 @@ impl Assembler<'_> {
                 Code::VEX_Vmovsd_xmm_m64
             };
             self.push(Instruction::with2(low, narrow, self.lane(stream, first))?);
-            for lane in 1..per_quarter {
+            for lane in 1..per_quarter.min(lanes - quarter * per_quarter) {
                 let from = self.lane(stream, first + lane);
                 let next = match (self.width, single) {
                     (Width::Zmm, true) => Instruction::with4(
@@ -75,15 +102,15 @@ impl Assembler<'_> {
 
     pub(super) fn store_stream(&mut self, stream: usize, from: u32, part: usize) -> Done {
         if self.program.streams[stream].stride == 1 {
-            return self.store(self.memory(stream, part, 0), from);
+            return self.store_part(self.memory(stream, part, 0), from, part);
         }
         let single = self.program.real == Dtype::F32;
         let per_quarter = 16 / self.program.real.size();
-        let quarters = self.width.bytes() / 16;
+        let (quarters, lanes) = (self.width.bytes() / 16, self.lanes(part));
         let (narrow, wide) = (Register::XMM0 + self.registers.spare, self.vector(from));
-        for quarter in 0..quarters {
+        for quarter in 0..lanes.div_ceil(per_quarter) {
             self.quarter(narrow, wide, quarter)?;
-            for lane in 0..per_quarter {
+            for lane in 0..per_quarter.min(lanes - quarter * per_quarter) {
                 let to = self.lane(stream, (part * quarters + quarter) * per_quarter + lane);
                 let next = match (self.width, single, lane) {
                     (Width::Zmm, true, 0) => Instruction::with2(Code::EVEX_Vmovss_m32_k1_xmm, to, narrow),
@@ -130,40 +157,62 @@ impl Assembler<'_> {
     pub(super) fn load_sums(&mut self, to: u32, stream: usize, part: usize) -> Done {
         let (low, high) = (self.memory(stream, part, 0), self.memory(stream, part, self.width.bytes()));
         let spare = self.registers.spare;
+        let upper = self.lanes_of_half(part, 1) > 0;
         if self.width == Width::Zmm {
+            let code = Code::EVEX_Vcvtpd2ps_ymm_k1z_zmmm512b64_er;
             let (half, spare) = (Register::YMM0 + to, Register::YMM0 + spare);
-            self.push(Instruction::with2(Code::EVEX_Vcvtpd2ps_ymm_k1z_zmmm512b64_er, half, low)?);
-            self.push(Instruction::with2(Code::EVEX_Vcvtpd2ps_ymm_k1z_zmmm512b64_er, spare, high)?);
-            let to = self.vector(to);
-            self.push(Instruction::with4(Code::EVEX_Vinsertf64x4_zmm_k1z_zmm_ymmm256_imm8, to, to, spare, 1u32)?);
-        } else {
-            let (half, spare) = (Register::XMM0 + to, Register::XMM0 + spare);
-            self.push(Instruction::with2(Code::VEX_Vcvtpd2ps_xmm_ymmm256, half, low)?);
-            self.push(Instruction::with2(Code::VEX_Vcvtpd2ps_xmm_ymmm256, spare, high)?);
-            let to = self.vector(to);
+            self.push_half(Instruction::with2(code, half, low)?, part, 0, true)?;
+            if upper {
+                self.push_half(Instruction::with2(code, spare, high)?, part, 1, true)?;
+                let to = self.vector(to);
+                let join = Code::EVEX_Vinsertf64x4_zmm_k1z_zmm_ymmm256_imm8;
+                self.push(Instruction::with4(join, to, to, spare, 1u32)?);
+            }
+            return Ok(());
+        }
+        self.narrow_half(to, low, self.lanes_of_half(part, 0))?;
+        if upper {
+            self.narrow_half(spare, high, self.lanes_of_half(part, 1))?;
+            let (to, spare) = (self.vector(to), Register::XMM0 + spare);
             self.push(Instruction::with4(Code::VEX_Vinsertf128_ymm_ymm_xmmm128_imm8, to, to, spare, 1u32)?);
         }
+        Ok(())
+    }
+
+    /// Four of f64, or the first of them, as f32.
+    fn narrow_half(&mut self, to: u32, from: MemoryOperand, lanes: usize) -> Done {
+        let (half, wide) = (Register::XMM0 + to, self.vector(to));
+        if lanes * 8 == self.width.bytes() {
+            self.push(Instruction::with2(Code::VEX_Vcvtpd2ps_xmm_ymmm256, half, from)?);
+            return Ok(());
+        }
+        self.load_mask(to, lanes * 8)?;
+        self.push(Instruction::with3(Code::VEX_Vmaskmovpd_ymm_ymm_m256, wide, wide, from)?);
+        self.push(Instruction::with2(Code::VEX_Vcvtpd2ps_xmm_ymmm256, half, wide)?);
         Ok(())
     }
 
     /// A vector of f32 added to two of f64.
     pub(super) fn add_sums(&mut self, stream: usize, from: u32, part: usize) -> Done {
         let spare = self.registers.spare;
-        for half in 0..2u32 {
+        for half in (0..2u32).filter(|&half| self.lanes_of_half(part, half as usize) > 0).collect::<Vec<_>>() {
             let memory = self.memory(stream, part, half as usize * self.width.bytes());
             let to = self.vector(spare);
             if self.width == Width::Zmm {
                 let (source, narrow) = (self.vector(from), Register::YMM0 + spare);
                 self.push(Instruction::with3(Code::EVEX_Vextractf64x4_ymmm256_k1z_zmm_imm8, narrow, source, half)?);
                 self.push(Instruction::with2(Code::EVEX_Vcvtps2pd_zmm_k1z_ymmm256b32_sae, to, narrow)?);
-                self.push(Instruction::with3(Code::EVEX_Vaddpd_zmm_k1z_zmm_zmmm512b64_er, to, to, memory)?);
+                let add = Instruction::with3(Code::EVEX_Vaddpd_zmm_k1z_zmm_zmmm512b64_er, to, to, memory)?;
+                self.push_half(add, part, half as usize, true)?;
+                let store = Instruction::with2(Code::EVEX_Vmovupd_zmmm512_k1z_zmm, memory, to)?;
+                self.push_half(store, part, half as usize, false)?;
             } else {
                 let (source, narrow) = (self.vector(from), Register::XMM0 + spare);
                 self.push(Instruction::with3(Code::VEX_Vextractf128_xmmm128_ymm_imm8, narrow, source, half)?);
                 self.push(Instruction::with2(Code::VEX_Vcvtps2pd_ymm_xmmm128, to, narrow)?);
                 self.push(Instruction::with3(Code::VEX_Vaddpd_ymm_ymm_ymmm256, to, to, memory)?);
+                self.store(memory, spare)?;
             }
-            self.store(memory, spare)?;
         }
         Ok(())
     }

@@ -2,12 +2,13 @@
 
 use super::super::emit::Emitter;
 use super::program::{Program, STRIDE, Scalar, Source, Total};
-use crate::error::Result;
+use super::row_loop::row_steps;
+use crate::error::{Error, Result};
 use crate::ir::{AxisId, Id, Kind};
 use crate::nest::Step;
 use cranelift_codegen::ir::{FuncRef, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 
-/// Where the arguments lie, in bytes: addresses of streams, scalars, neutral elements of folds, the index of each lane
+/// Where the arguments lie, in bytes: addresses of streams, of the sums of rows, scalars, neutral elements of folds, the index of each lane
 /// and its step, then totals of folds.
 pub(in super::super) struct Arguments {
     pub scalars: usize,
@@ -23,7 +24,7 @@ const FOLD: usize = STRIDE + 8;
 
 impl Arguments {
     pub fn of(program: &Program) -> Self {
-        let scalars = 8 * program.streams.len();
+        let scalars = 8 * program.addresses();
         let neutrals = scalars + 8 * program.scalars.len();
         let index = neutrals + 8 * program.folds.len();
         let step = index + if program.indexed { 64 } else { 0 };
@@ -51,19 +52,20 @@ impl Emitter<'_> {
         self.vector_loops.remove(&self.numbers.place(step)?)
     }
 
-    /// How many elements of a tile the whole iterations may leave.
+    /// How many elements of a tile the function may leave.
     pub(in super::super) fn rest(&self, axis: AxisId, program: &Program) -> usize {
-        if self.is_cut(axis) { program.elements() - 1 } else { self.nest.extents[axis.index()] % program.elements() }
+        match self.nest.extents[axis.index()] % program.elements() {
+            _ if self.is_cut(axis) => program.elements() - 1,
+            rest => rest - program.rest,
+        }
     }
 
     /// Whether a loop over an axis takes a part of it, at whose end any number of elements may be left.
     pub(in super::super) fn is_cut(&self, axis: AxisId) -> bool {
-        let open = self.block.iter().chain(&self.part).map(|(cut, ..)| *cut);
-        let mut cut = open.chain(self.flat).chain(self.nest.parallel_axis());
-        cut.any(|cut| cut == axis)
+        self.flat == Some(axis) || self.nest.is_cut(axis)
     }
 
-    /// The whole iterations of a tile; gives how many elements they took.
+    /// The whole iterations of a tile, and the rest that the program takes; gives how many elements that were.
     pub(in super::super) fn vector_loop(
         &mut self,
         axis: AxisId,
@@ -77,12 +79,89 @@ impl Emitter<'_> {
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, arguments.size as u32, 3);
         let words = self.b.create_sized_stack_slot(slot);
         let outside = self.env.clone();
+        let steps: Vec<&Step> = body.iter().collect();
+        self.store_arguments(axis, start, &steps, program, &arguments, words)?;
+        if program.indexed {
+            self.store_index(axis, words, &arguments, program)?;
+        }
+        self.env = outside;
+        let taken = match program.rest {
+            0 => self.b.ins().band_imm_s(length, !(program.elements() as i64 - 1)),
+            _ => length,
+        };
+        let bytes = self.b.ins().imul_imm_s(taken, i64::from(self.real.bytes()));
+        let address = self.b.ins().stack_addr(types::I64, words, 0);
+        self.writes_past_caches |= program.far_stores().next().is_some();
+        for (place, &Total { fold, largest }) in program.folds.iter().enumerate() {
+            if !largest {
+                let known = self.b.use_var(self.running[&fold].total);
+                self.b.ins().stack_store(types::I64, known, words, arguments.total(place) as i32);
+            }
+        }
+        self.b.ins().call(function, &[address, bytes]);
+        for (place, &Total { fold, largest }) in program.folds.iter().enumerate() {
+            if largest {
+                self.largest_of_lanes(fold, words, arguments.lanes(place) as i32)?;
+            } else {
+                let total = self.b.ins().stack_load(types::I64, types::F64, words, arguments.total(place) as i32);
+                self.b.def_var(self.running[&fold].total, total);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// A loop over rows that has a function for all of them.
+    pub(in super::super) fn row_loop(
+        &mut self,
+        rows: AxisId,
+        body: &[Step],
+        program: &Program,
+        function: FuncRef,
+    ) -> Result<()> {
+        let missing = || Error::internal("jit", "a loop over rows without rows");
+        let sums = &program.rows.as_ref().ok_or_else(missing)?.sums;
+        let (inner, steps, _) = row_steps(body).ok_or_else(missing)?;
+        let (first, last) = self.bounds(rows);
+        let count = self.b.ins().isub(last, first);
+        let arguments = Arguments::of(program);
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, arguments.size as u32, 3);
+        let words = self.b.create_sized_stack_slot(slot);
+        let outside = self.env.clone();
+        self.at.insert(rows, first);
+        let start = self.b.ins().iconst(types::I64, 0);
+        self.store_arguments(inner, start, &steps, program, &arguments, words)?;
+        if program.indexed {
+            self.store_index(inner, words, &arguments, program)?;
+        }
+        for (place, &slot) in sums.iter().enumerate() {
+            let address = self.slot_address(slot)?.0;
+            self.b.ins().stack_store(types::I64, address, words, 8 * (program.streams.len() + place) as i32);
+        }
+        self.env = outside;
+        self.at.remove(&inner);
+        self.at.remove(&rows);
+        (self.lane_axis, self.tile_index) = (None, None);
+        let address = self.b.ins().stack_addr(types::I64, words, 0);
+        self.b.ins().call(function, &[address, count]);
+        Ok(())
+    }
+
+    /// Stores the addresses of streams, the scalars, and the neutral elements of folds.
+    fn store_arguments(
+        &mut self,
+        axis: AxisId,
+        start: Value,
+        steps: &[&Step],
+        program: &Program,
+        arguments: &Arguments,
+        words: StackSlot,
+    ) -> Result<()> {
         self.lanes = 1;
         self.lane_axis = Some(axis);
         self.at.insert(axis, start);
         self.tile_index = Some(self.b.ins().iconst(types::I64, 0));
         for &place in &program.outside {
-            self.for_step(&body[place], |e| e.step(&body[place]))?;
+            self.for_step(steps[place], |e| e.step(steps[place]))?;
         }
         for (place, stream) in program.streams.iter().enumerate() {
             let address = match stream.source {
@@ -108,30 +187,7 @@ impl Emitter<'_> {
             let neutral = self.float_const(neutral, false);
             self.b.ins().stack_store(types::I64, neutral, words, (arguments.neutrals + 8 * place) as i32);
         }
-        if program.indexed {
-            self.store_index(axis, words, &arguments, program)?;
-        }
-        self.env = outside;
-        let whole = self.b.ins().band_imm_s(length, !(program.elements() as i64 - 1));
-        let bytes = self.b.ins().imul_imm_s(whole, i64::from(self.real.bytes()));
-        let address = self.b.ins().stack_addr(types::I64, words, 0);
-        self.writes_past_caches |= program.far_stores().next().is_some();
-        for (place, &Total { fold, largest }) in program.folds.iter().enumerate() {
-            if !largest {
-                let known = self.b.use_var(self.running[&fold].total);
-                self.b.ins().stack_store(types::I64, known, words, arguments.total(place) as i32);
-            }
-        }
-        self.b.ins().call(function, &[address, bytes]);
-        for (place, &Total { fold, largest }) in program.folds.iter().enumerate() {
-            if largest {
-                self.largest_of_lanes(fold, words, arguments.lanes(place) as i32)?;
-            } else {
-                let total = self.b.ins().stack_load(types::I64, types::F64, words, arguments.total(place) as i32);
-                self.b.def_var(self.running[&fold].total, total);
-            }
-        }
-        Ok(whole)
+        Ok(())
     }
 
     /// Takes the maximum of an iteration's lanes into a fold's.

@@ -6,8 +6,8 @@
 //! every tile.
 
 use super::Arguments;
-use super::codes::{self, Form, UNORDERED, Width};
-use super::program::{Action, Binary, Operand, Program, STRIDE};
+use super::codes::{self, Form, Width};
+use super::program::{Binary, Operand, Program, STRIDE};
 use super::registers::Registers;
 use crate::error::{Error, Result};
 use crate::ir::Dtype;
@@ -32,26 +32,29 @@ pub(super) const ADDRESSES: [Register; 11] = [
 ];
 const FREE: usize = 5;
 
-const ARGUMENTS: Register = Register::RDI;
-const LIMIT: Register = Register::RSI;
+pub(super) const ARGUMENTS: Register = Register::RDI;
+pub(super) const LIMIT: Register = Register::RSI;
 pub(super) const OFFSET: Register = Register::RDX;
 /// Where the tile ends.
-const END: Register = Register::R11;
+pub(super) const END: Register = Register::R11;
 
 /// The code; `None` where a level has no instruction for an operation, or too few registers.
 pub(super) fn encode(program: &Program, width: Width) -> Result<Option<Vec<u8>>> {
-    if program.streams.len() > ADDRESSES.len() {
+    if program.addresses() > ADDRESSES.len() {
         return Ok(None);
     }
     let parts = STRIDE / width.bytes();
     let held = |copies: usize| Some((copies, Registers::of(program, width.registers(), parts * copies)?));
     let Some((copies, registers)) = held(program.copies()).or_else(|| held(1)) else { return Ok(None) };
     let arguments = Arguments::of(program);
-    let mut assembler = Assembler { program, width, registers, arguments, parts, copies, past: false, code: vec![] };
+    let (masks, code) = (vec![], vec![]);
+    let mut assembler =
+        Assembler { program, width, registers, arguments, parts, copies, past: false, ending: false, masks, code };
     let fail = |e: IcedError| Error::internal("jit", format!("a vector loop: {e}"));
     if !assembler.function().map_err(fail)? {
         return Ok(None);
     }
+    assembler.write_masks().map_err(fail)?;
     let block = InstructionBlock::new(&assembler.code, 0);
     Ok(Some(BlockEncoder::encode(64, block, BlockEncoderOptions::NONE).map_err(fail)?.code_buffer))
 }
@@ -60,14 +63,18 @@ pub(super) struct Assembler<'a> {
     pub program: &'a Program,
     pub width: Width,
     pub registers: Registers,
-    arguments: Arguments,
+    pub(super) arguments: Arguments,
     /// Of an iteration.
-    parts: usize,
-    /// Iterations that are done side by side while so many are left.
-    copies: usize,
+    pub parts: usize,
+    /// Iterations that are done side by side while so many are left, or rows.
+    pub copies: usize,
     /// Whether far stores go past the caches.
-    past: bool,
-    code: Vec<Instruction>,
+    pub past: bool,
+    /// Whether the iteration is the one of the elements that are left behind whole ones.
+    pub ending: bool,
+    /// Loads of masks, which stand behind the code: the instruction, and how many bytes it lets through.
+    pub masks: Vec<(usize, usize)>,
+    pub code: Vec<Instruction>,
 }
 
 pub(super) type Done<T = ()> = std::result::Result<T, IcedError>;
@@ -75,11 +82,23 @@ pub(super) type Done<T = ()> = std::result::Result<T, IcedError>;
 impl Assembler<'_> {
     /// Whether there are instructions for all of it.
     fn function(&mut self) -> Done<bool> {
-        let saved: Vec<Register> = ADDRESSES[FREE..self.program.streams.len().max(FREE)].to_vec();
+        let saved: Vec<Register> = ADDRESSES[FREE..self.program.addresses().max(FREE)].to_vec();
         for &register in &saved {
             self.push(Instruction::with1(Code::Push_r64, register)?);
         }
         self.arguments()?;
+        self.prepare_masks()?;
+        let done = if self.program.rows.is_some() { self.rows()? } else { self.one_row()? };
+        self.push(Instruction::with(Code::VEX_Vzeroupper));
+        for &register in saved.iter().rev() {
+            self.push(Instruction::with1(Code::Pop_r64, register)?);
+        }
+        self.push(Instruction::with(Code::Retnq));
+        Ok(done)
+    }
+
+    /// What goes over elements one behind the other. Whether there are instructions for all of it.
+    fn one_row(&mut self) -> Done<bool> {
         self.push(Instruction::with2(Code::Xor_r32_rm32, Register::EDX, Register::EDX)?);
         self.push(Instruction::with2(Code::Cmp_r64_rm64, OFFSET, LIMIT)?);
         let before = self.jump(Code::Jge_rel32_64)?;
@@ -116,11 +135,6 @@ impl Assembler<'_> {
                 self.store_lanes(fold)?;
             }
         }
-        self.push(Instruction::with(Code::VEX_Vzeroupper));
-        for &register in saved.iter().rev() {
-            self.push(Instruction::with1(Code::Pop_r64, register)?);
-        }
-        self.push(Instruction::with(Code::Retnq));
         Ok(true)
     }
 
@@ -157,9 +171,9 @@ impl Assembler<'_> {
     }
 
     /// The operations on so many iterations' elements. Whether there are instructions for all of them.
-    fn iteration(&mut self, copies: usize) -> Done<bool> {
-        for part in 0..self.parts * copies {
-            for place in 0..self.program.line.len() {
+    pub(super) fn iteration(&mut self, copies: usize) -> Done<bool> {
+        for part in (0..self.parts * copies).filter(|&part| self.lanes(part) > 0).collect::<Vec<_>>() {
+            for place in self.once()..self.program.line.len() {
                 if !self.action(place, part)? {
                     return Ok(false);
                 }
@@ -168,22 +182,29 @@ impl Assembler<'_> {
         Ok(true)
     }
 
+    /// How many operations are done once for a row.
+    pub(super) fn once(&self) -> usize {
+        self.program.rows.as_ref().map_or(0, |rows| rows.once)
+    }
+
     /// The loop over the tiles, with the loop over the iterations of each. Whether there are instructions for all of it.
     fn tiles(&mut self) -> Done<bool> {
         let tile = self.code.len();
         self.open_tile()?;
+        // There may be less than an iteration in all, or none beside whole tiles.
+        let few = if self.program.rest > 0 {
+            self.push(Instruction::with2(Code::And_rm64_imm8, END, -(STRIDE as i32))?);
+            self.push(Instruction::with2(Code::Cmp_r64_rm64, OFFSET, END)?);
+            Some(self.jump(Code::Jge_rel32_64)?)
+        } else {
+            None
+        };
         let start = self.code.len();
         if !self.iteration(1)? {
             return Ok(false);
         }
-        if let Some(step) = self.registers.step {
-            let Some(Form::Plain(add)) = codes::binary(Binary::IntAdd, self.width, self.program.real) else {
-                return Ok(false);
-            };
-            for part in 0..self.registers.index.len() {
-                let index = self.registers.index[part];
-                self.three(add, index, index, step)?;
-            }
+        if !self.next_index()? {
+            return Ok(false);
         }
         for (stream, &address) in self.program.streams.iter().zip(&ADDRESSES) {
             if stream.stride != 1 {
@@ -195,6 +216,21 @@ impl Assembler<'_> {
         self.push(Instruction::with2(Code::Add_rm64_imm8, OFFSET, STRIDE as i32)?);
         self.push(Instruction::with2(Code::Cmp_r64_rm64, OFFSET, END)?);
         self.push(Instruction::with_branch(Code::Jl_rel32_64, start as u64 + 1)?);
+        if let Some(few) = few {
+            // Behind a full tile, the rest is a tile of its own.
+            let full = if self.has_sums() {
+                let bytes = (TILE * self.program.real.size()) as i32;
+                self.push(Instruction::with2(Code::Test_rm64_imm32, OFFSET, bytes - 1)?);
+                Some(self.jump(Code::Je_rel32_64)?)
+            } else {
+                None
+            };
+            self.land(few);
+            if !self.rest()? {
+                return Ok(false);
+            }
+            full.into_iter().for_each(|full| self.land(full));
+        }
         if self.has_sums() {
             self.close_tile()?;
             self.push(Instruction::with2(Code::Cmp_r64_rm64, OFFSET, LIMIT)?);
@@ -203,12 +239,42 @@ impl Assembler<'_> {
         Ok(true)
     }
 
+    /// The indices of the next iteration. Whether there are instructions for it.
+    pub(super) fn next_index(&mut self) -> Done<bool> {
+        let Some(step) = self.registers.step else { return Ok(true) };
+        let Some(Form::Plain(add)) = codes::binary(Binary::IntAdd, self.width, self.program.real) else {
+            return Ok(false);
+        };
+        for part in 0..self.registers.index.len() {
+            let index = self.registers.index[part];
+            self.three(add, index, index, step)?;
+        }
+        Ok(true)
+    }
+
+    /// The elements behind the whole iterations, if these are at their end. Whether there are instructions for all of it.
+    fn rest(&mut self) -> Done<bool> {
+        let next = MemoryOperand::with_base_displ(OFFSET, STRIDE as i64 - 1);
+        self.push(Instruction::with2(Code::Lea_r64_m, END, next)?);
+        self.push(Instruction::with2(Code::Cmp_r64_rm64, END, LIMIT)?);
+        let more = self.jump(Code::Jl_rel32_64)?;
+        self.push(Instruction::with2(Code::Cmp_r64_rm64, OFFSET, LIMIT)?);
+        let none = self.jump(Code::Jge_rel32_64)?;
+        self.ending = true;
+        let done = self.iteration(1)?;
+        self.ending = false;
+        self.push(Instruction::with2(Code::Mov_r64_rm64, OFFSET, LIMIT)?);
+        self.land(more);
+        self.land(none);
+        Ok(done)
+    }
+
     /// A jump forward, to where it will [land](Self::land).
-    fn jump(&mut self, code: Code) -> Done<usize> {
+    pub(super) fn jump(&mut self, code: Code) -> Done<usize> {
         Ok(self.push(Instruction::with_branch(code, 0)?))
     }
 
-    fn land(&mut self, jump: usize) {
+    pub(super) fn land(&mut self, jump: usize) {
         let here = self.code.len() as u64 + 1;
         self.code[jump].set_near_branch64(here);
     }
@@ -221,7 +287,7 @@ impl Assembler<'_> {
     }
 
     fn arguments(&mut self) -> Done {
-        for (stream, &address) in ADDRESSES[..self.program.streams.len()].iter().enumerate() {
+        for (stream, &address) in ADDRESSES[..self.program.addresses()].iter().enumerate() {
             let from = MemoryOperand::with_base_displ(ARGUMENTS, 8 * stream as i64);
             self.push(Instruction::with2(Code::Mov_r64_rm64, address, from)?);
         }
@@ -229,15 +295,21 @@ impl Assembler<'_> {
             self.broadcast(self.registers.scalars[scalar], self.arguments.scalars + 8 * scalar)?;
         }
         self.neutral(true)?;
+        self.first_index()?;
+        match self.registers.step {
+            Some(step) => self.broadcast(step, self.arguments.step),
+            None => Ok(()),
+        }
+    }
+
+    /// The index of each lane of the first iteration.
+    pub(super) fn first_index(&mut self) -> Done {
         for part in 0..self.registers.index.len() {
             let place = self.arguments.index + part * self.width.bytes();
             let memory = MemoryOperand::with_base_displ(ARGUMENTS, place as i64);
             self.load(self.registers.index[part], memory)?;
         }
-        match self.registers.step {
-            Some(step) => self.broadcast(step, self.arguments.step),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn has_sums(&self) -> bool {
@@ -270,41 +342,47 @@ impl Assembler<'_> {
         self.neutral(false)
     }
 
-    /// Adds the sums of a tile to their totals: quarters of an iteration in turn, then their lanes by halves, as
-    /// [`across`](super::super::emit::Emitter::across) has them.
+    /// Adds the sums of a tile to their totals.
     fn close_tile(&mut self) -> Done {
         for fold in 0..self.program.folds.len() {
-            if self.program.folds[fold].largest {
-                continue;
+            if !self.program.folds[fold].largest {
+                let total = MemoryOperand::with_base_displ(ARGUMENTS, self.arguments.total(fold) as i64);
+                let sum = self.across(fold, 0)?;
+                self.push(Instruction::with3(Code::VEX_Vaddsd_xmm_xmm_xmmm64, sum, sum, total)?);
+                self.push(Instruction::with2(Code::VEX_Vmovsd_m64_xmm, total, sum)?);
             }
-            let at = |place: usize| MemoryOperand::with_base_displ(ARGUMENTS, place as i64);
-            let total = at(self.arguments.total(fold));
-            let (lowest, spare) = (self.registers.folds[0][fold], self.registers.spare);
-            let (sum, other) = (Register::XMM0 + lowest, Register::XMM0 + spare);
-            let single = self.program.real == Dtype::F32;
-            let add = if single { Code::VEX_Vaddps_xmm_xmm_xmmm128 } else { Code::VEX_Vaddpd_xmm_xmm_xmmm128 };
-            // Not through memory: loads of a part of what was stored wait until all before them is done. Nothing is added to
-            // the quarters that are still to come.
-            let quarters = self.width.bytes() / 16;
-            for quarter in 1..STRIDE / 16 {
-                let lanes = self.vector(self.registers.folds[quarter / quarters][fold]);
-                self.quarter(other, lanes, quarter % quarters)?;
-                self.three(codes::add(self.width, self.program.real), lowest, lowest, spare)?;
-            }
-            if single {
-                self.push(Instruction::with3(Code::VEX_Vmovhlps_xmm_xmm_xmm, other, sum, sum)?);
-                self.push(Instruction::with3(add, sum, sum, other)?);
-                self.push(Instruction::with2(Code::VEX_Vmovshdup_xmm_xmmm128, other, sum)?);
-                self.push(Instruction::with3(Code::VEX_Vaddss_xmm_xmm_xmmm32, sum, sum, other)?);
-                self.push(Instruction::with3(Code::VEX_Vcvtss2sd_xmm_xmm_xmmm32, sum, sum, sum)?);
-            } else {
-                self.push(Instruction::with3(Code::VEX_Vunpckhpd_xmm_xmm_xmmm128, other, sum, sum)?);
-                self.push(Instruction::with3(Code::VEX_Vaddsd_xmm_xmm_xmmm64, sum, sum, other)?);
-            }
-            self.push(Instruction::with3(Code::VEX_Vaddsd_xmm_xmm_xmmm64, sum, sum, total)?);
-            self.push(Instruction::with2(Code::VEX_Vmovsd_m64_xmm, total, sum)?);
         }
         Ok(())
+    }
+
+    /// The sum of a fold's lanes, of so many copies' the one, in f64: quarters of an iteration in turn, then their lanes by
+    /// halves, as [`across`](super::super::emit::Emitter::across) has them.
+    pub(super) fn across(&mut self, fold: usize, copy: usize) -> Done<Register> {
+        let parts: Vec<u32> =
+            (0..self.parts).map(|part| self.registers.folds[copy * self.parts + part][fold]).collect();
+        let (lowest, spare) = (parts[0], self.registers.spare);
+        let (sum, other) = (Register::XMM0 + lowest, Register::XMM0 + spare);
+        let single = self.program.real == Dtype::F32;
+        let add = if single { Code::VEX_Vaddps_xmm_xmm_xmmm128 } else { Code::VEX_Vaddpd_xmm_xmm_xmmm128 };
+        // Not through memory: loads of a part of what was stored wait until all before them is done. Nothing is added to
+        // the quarters that are still to come.
+        let quarters = self.width.bytes() / 16;
+        for quarter in 1..STRIDE / 16 {
+            let lanes = self.vector(parts[quarter / quarters]);
+            self.quarter(other, lanes, quarter % quarters)?;
+            self.three(codes::add(self.width, self.program.real), lowest, lowest, spare)?;
+        }
+        if single {
+            self.push(Instruction::with3(Code::VEX_Vmovhlps_xmm_xmm_xmm, other, sum, sum)?);
+            self.push(Instruction::with3(add, sum, sum, other)?);
+            self.push(Instruction::with2(Code::VEX_Vmovshdup_xmm_xmmm128, other, sum)?);
+            self.push(Instruction::with3(Code::VEX_Vaddss_xmm_xmm_xmmm32, sum, sum, other)?);
+            self.push(Instruction::with3(Code::VEX_Vcvtss2sd_xmm_xmm_xmmm32, sum, sum, sum)?);
+        } else {
+            self.push(Instruction::with3(Code::VEX_Vunpckhpd_xmm_xmm_xmmm128, other, sum, sum)?);
+            self.push(Instruction::with3(Code::VEX_Vaddsd_xmm_xmm_xmmm64, sum, sum, other)?);
+        }
+        Ok(sum)
     }
 
     /// Stores the accumulators of a fold, lane by lane.
@@ -327,7 +405,7 @@ impl Assembler<'_> {
         if self.width == Width::Zmm { Register::ZMM0 + number } else { Register::YMM0 + number }
     }
 
-    fn register(&self, operand: Operand, part: usize) -> u32 {
+    pub(super) fn register(&self, operand: Operand, part: usize) -> u32 {
         match operand {
             Operand::Scalar(scalar) => self.registers.scalars[scalar],
             Operand::Index => self.registers.index[part],
@@ -349,113 +427,13 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    fn three(&mut self, code: Code, to: u32, a: u32, b: u32) -> Done {
+    pub(super) fn three(&mut self, code: Code, to: u32, a: u32, b: u32) -> Done {
         self.push(Instruction::with3(code, self.vector(to), self.vector(a), self.vector(b))?);
         Ok(())
     }
 
-    fn two(&mut self, code: Code, to: u32, from: u32) -> Done {
+    pub(super) fn two(&mut self, code: Code, to: u32, from: u32) -> Done {
         self.push(Instruction::with2(code, self.vector(to), self.vector(from))?);
-        Ok(())
-    }
-
-    /// Whether there are instructions for it.
-    fn action(&mut self, place: usize, part: usize) -> Done<bool> {
-        let (real, spare) = (self.program.real, self.registers.spare);
-        let to = self.registers.made[place].unwrap_or(spare);
-        match self.program.line[place] {
-            Action::Load(stream) => {
-                if part.is_multiple_of(self.parts) && self.program.streams[stream].far {
-                    let ahead = self.memory(stream, part, self.program.streams[stream].ahead);
-                    self.push(Instruction::with1(Code::Prefetcht0_m8, ahead)?);
-                }
-                self.load_stream(to, stream, part)?;
-            }
-            Action::LoadSums(stream) => self.load_sums(to, stream, part)?,
-            Action::Store { stream, from } if self.past && self.program.streams[stream].far => {
-                self.store_past(stream, self.register(from, part), part)?;
-            }
-            Action::Store { stream, from } => self.store_stream(stream, self.register(from, part), part)?,
-            Action::AddSums { stream, from } => self.add_sums(stream, self.register(from, part), part)?,
-            Action::Binary(binary, a, b) => {
-                let (a, b) = (self.register(a, part), self.register(b, part));
-                match codes::binary(binary, self.width, real) {
-                    None => return Ok(false),
-                    Some(Form::Plain(code)) => self.three(code, to, a, b)?,
-                    Some(Form::Swapped(code)) => self.three(code, to, b, a)?,
-                    Some(Form::Compare(code, predicate)) => self.compare(code, to, a, b, predicate)?,
-                }
-            }
-            Action::Sqrt(x) => self.two(codes::sqrt(self.width, real), to, self.register(x, part))?,
-            Action::Float(x) => match codes::to_float(self.width, real) {
-                Some(code) => self.two(code, to, self.register(x, part))?,
-                None => return Ok(false),
-            },
-            Action::Extreme { largest, first, second, may_be_nan } => {
-                let (first, second) = (self.register(first, part), self.register(second, part));
-                self.extreme(largest, to, first, second, may_be_nan)?;
-            }
-            Action::Select { mask, yes, no } => {
-                let (mask, yes, no) = (self.register(mask, part), self.register(yes, part), self.register(no, part));
-                self.select(to, mask, yes, no)?;
-            }
-            Action::Fold { fold, from } => {
-                let (total, from) = (self.registers.folds[part][fold], self.register(from, part));
-                if self.program.folds[fold].largest {
-                    self.extreme(true, total, total, from, true)?;
-                } else {
-                    self.three(codes::add(self.width, real), total, total, from)?;
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn compare(&mut self, code: Code, to: u32, a: u32, b: u32, predicate: u32) -> Done {
-        let (a, b) = (self.vector(a), self.vector(b));
-        if self.width == Width::Ymm {
-            self.push(Instruction::with4(code, self.vector(to), a, b, predicate)?);
-            return Ok(());
-        }
-        self.push(Instruction::with4(code, Register::K1, a, b, predicate)?);
-        let fill =
-            if self.program.real == Dtype::F32 { Code::EVEX_Vpmovm2d_zmm_kr } else { Code::EVEX_Vpmovm2q_zmm_kr };
-        self.push(Instruction::with2(fill, self.vector(to), Register::K1)?);
-        Ok(())
-    }
-
-    fn select(&mut self, to: u32, mask: u32, yes: u32, no: u32) -> Done {
-        if self.width == Width::Ymm {
-            let (to, mask, yes, no) = (self.vector(to), self.vector(mask), self.vector(yes), self.vector(no));
-            self.push(Instruction::with4(Code::VEX_Vblendvps_ymm_ymm_ymmm256_ymm, to, no, yes, mask)?);
-            return Ok(());
-        }
-        self.two(Code::EVEX_Vmovaps_zmm_k1z_zmmm512, to, mask)?;
-        let (to, yes, no) = (self.vector(to), self.vector(yes), self.vector(no));
-        // By bit: 0b11001010 is the middle operand where the first has a 1, and the last where it has a 0.
-        self.push(Instruction::with4(Code::EVEX_Vpternlogd_zmm_k1z_zmm_zmmm512b32_imm8, to, yes, no, 0xcau32)?);
-        Ok(())
-    }
-
-    fn extreme(&mut self, largest: bool, to: u32, first: u32, second: u32, may_be_nan: bool) -> Done {
-        self.three(codes::extreme(largest, self.width, self.program.real), to, second, first)?;
-        if !may_be_nan {
-            return Ok(());
-        }
-        let (to, second) = (self.vector(to), self.vector(second));
-        let compare = codes::compare(self.width, self.program.real);
-        if self.width == Width::Ymm {
-            let spare = self.vector(self.registers.spare);
-            self.push(Instruction::with4(compare, spare, second, second, UNORDERED)?);
-            self.push(Instruction::with4(Code::VEX_Vblendvps_ymm_ymm_ymmm256_ymm, to, to, second, spare)?);
-            return Ok(());
-        }
-        self.push(Instruction::with4(compare, Register::K1, second, second, UNORDERED)?);
-        let single = self.program.real == Dtype::F32;
-        let code = if single { Code::EVEX_Vmovaps_zmm_k1z_zmmm512 } else { Code::EVEX_Vmovapd_zmm_k1z_zmmm512 };
-        let mut chosen = Instruction::with2(code, to, second)?;
-        chosen.set_op_mask(Register::K1);
-        self.push(chosen);
         Ok(())
     }
 }

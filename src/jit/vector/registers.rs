@@ -59,7 +59,7 @@ fn has_result(action: &Action) -> bool {
 
 fn operands(action: &Action) -> [Option<Operand>; 3] {
     match *action {
-        Action::Load(_) | Action::LoadSums(_) => [None; 3],
+        Action::Load(_) | Action::LoadSums(_) | Action::Row(_) => [None; 3],
         Action::Store { from, .. } | Action::AddSums { from, .. } | Action::Fold { from, .. } => {
             [Some(from), None, None]
         }
@@ -69,13 +69,15 @@ fn operands(action: &Action) -> [Option<Operand>; 3] {
     }
 }
 
-/// By place in the line: where its result is used for the last time; its own place where it is not.
+/// By place in the line: where its result is used for the last time; its own place where it is not. What is made once for a
+/// row is used in every iteration of it.
 fn last_uses(program: &Program) -> Vec<usize> {
+    let once = program.rows.as_ref().map_or(0, |rows| rows.once);
     let mut last: Vec<usize> = (0..program.line.len()).collect();
     for (place, action) in program.line.iter().enumerate() {
         for operand in operands(action).into_iter().flatten() {
             if let Operand::Made(from) = operand {
-                last[from] = place;
+                last[from] = if from < once && place >= once { program.line.len() } else { place };
             }
         }
     }

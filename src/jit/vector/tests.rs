@@ -5,12 +5,14 @@ use super::call::Arguments;
 use super::codes::Width;
 use super::encode::encode;
 use super::program::{Program, STRIDE};
+use super::row_loop::ROWS;
 use crate::ir::Dtype;
 use crate::losses::*;
 use crate::nest::{Layout, Nest};
 use crate::runtime::pipeline;
 use crate::{Spec, Wanted};
-use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind, Register};
+use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
+use std::collections::HashMap;
 
 /// The programs of a loss with all its gradients, for large arrays as for small ones.
 fn programs(loss: &dyn Loss, inputs: &[Spec], wrt: &[&str]) -> Vec<(Nest, Program)> {
@@ -22,7 +24,7 @@ fn programs(loss: &dyn Loss, inputs: &[Spec], wrt: &[&str]) -> Vec<(Nest, Progra
     let real = if dtypes.contains(&Dtype::F64) { Dtype::F64 } else { Dtype::F32 };
     let binding = Binding { real, widen: true, inputs: dtypes, layout };
     let found = super::programs(&nest, &binding, &[]);
-    found.into_iter().map(|(_, program)| (nest.clone(), program)).collect()
+    found.into_iter().map(|found| (nest.clone(), found.program)).collect()
 }
 
 /// Registers that a function may spoil.
@@ -41,12 +43,21 @@ const VOLATILE: [Register; 9] = [
 fn verify(program: &Program, width: Width) {
     let Some(code) = encode(program, width).unwrap() else { return };
     let size = Arguments::of(program).size as u64;
-    let (mut saved, mut streams) = (vec![], vec![]);
+    let (mut saved, mut addresses) = (vec![], vec![]);
+    // How many bytes a vector that is a mask lets through, or how many lanes a mask register; and the bits for the next one.
+    let mut masks: HashMap<Register, u64> = HashMap::new();
+    let mut bits = 0;
     for instruction in Decoder::new(64, &code, DecoderOptions::NONE).iter() {
         assert!(!instruction.is_invalid(), "{program:?}");
         match instruction.mnemonic() {
             Mnemonic::Push => saved.push(instruction.op0_register()),
             Mnemonic::Pop => assert_eq!(saved.pop(), Some(instruction.op0_register())),
+            Mnemonic::Ret => break, // masks stand behind it
+            Mnemonic::Mov if instruction.op0_register() == Register::R11D => bits = instruction.immediate32(),
+            Mnemonic::Kmovw => {
+                masks.insert(instruction.op0_register(), u64::from(bits.trailing_ones()));
+                assert!(bits.count_ones() == bits.trailing_ones() || instruction.op0_register() == Register::K5);
+            }
             _ => {}
         }
         let to = instruction.op0_register();
@@ -58,42 +69,81 @@ fn verify(program: &Program, width: Width) {
             continue;
         }
         let (base, place) = (instruction.memory_base(), instruction.memory_displacement64());
-        let bytes = instruction.memory_size().size() as u64;
+        let bytes = touched(program, &instruction, &masks);
         assert!(bytes >= 4);
-        if base == Register::RDI {
-            assert!(instruction.memory_index() == Register::None && place + bytes <= size);
-            if instruction.mnemonic() == Mnemonic::Mov {
-                streams.push(to);
+        match base {
+            Register::RDI => {
+                assert!(instruction.memory_index() == Register::None && place + bytes <= size);
+                if instruction.mnemonic() == Mnemonic::Mov {
+                    addresses.push(to);
+                }
             }
-            continue;
+            Register::RIP => {
+                let mask = &code[place as usize..][..width.bytes()];
+                masks.insert(to, mask.iter().take_while(|&&byte| byte == 0xff).count() as u64);
+            }
+            _ => {
+                let address = addresses.iter().position(|&known| known == base).expect("an address from the arguments");
+                element(program, address, &instruction, bytes);
+            }
         }
-        let stream = streams.iter().position(|&register| register == base).expect("the address of a stream");
-        let stride = program.streams[stream].stride as i64;
-        if stride != 1 {
-            assert_eq!(instruction.memory_index(), Register::None);
-            let size = program.real.size() as i64;
-            let place = place as i64;
-            assert!(bytes as i64 == size && place % (stride * size) == 0);
-            assert!((0..program.elements() as i64).contains(&(place / (stride * size))), "beside the lanes");
-            continue;
-        }
-        let scale = if program.streams[stream].doubled { 2 } else { 1 };
-        assert_eq!((instruction.memory_index(), instruction.memory_index_scale()), (Register::RDX, scale));
-        assert!(place + bytes <= u64::from(scale) * (program.copies() * STRIDE) as u64, "behind the iteration");
     }
     assert!(saved.is_empty());
 }
 
+/// The bytes of memory that an instruction touches, as its mask has it.
+fn touched(program: &Program, instruction: &Instruction, masks: &HashMap<Register, u64>) -> u64 {
+    match (instruction.op_mask(), instruction.mnemonic()) {
+        (mask @ Register::K2, _) => masks[&mask] * program.real.size() as u64,
+        (mask @ (Register::K3 | Register::K4), _) => masks[&mask] * 8,
+        (_, Mnemonic::Vmaskmovps | Mnemonic::Vmaskmovpd) => masks[&instruction.op1_register()],
+        _ => instruction.memory_size().size() as u64,
+    }
+}
+
+/// Holds an instruction against the elements of a stream, or of the sums of rows.
+fn element(program: &Program, address: usize, instruction: &Instruction, bytes: u64) {
+    let place = instruction.memory_displacement64() as i64;
+    let (size, bytes) = (program.real.size() as i64, bytes as i64);
+    let Some(stream) = program.streams.get(address) else {
+        assert_eq!(instruction.memory_index(), Register::None);
+        assert!((0..=8 * ROWS as i64 - bytes).contains(&place), "beside the sums of the rows");
+        return;
+    };
+    if stream.stride != 1 {
+        assert_eq!(instruction.memory_index(), Register::None);
+        if stream.stride == 0 {
+            assert!(place == 0 && bytes == if stream.doubled { 8 } else { size });
+            return;
+        }
+        let stride = stream.stride as i64;
+        assert!(bytes == size && place % (stride * size) == 0);
+        assert!((0..program.elements() as i64).contains(&(place / (stride * size))), "beside the lanes");
+        return;
+    }
+    let scale = if stream.doubled { 2 } else { 1 };
+    assert_eq!((instruction.memory_index(), i64::from(instruction.memory_index_scale())), (Register::RDX, scale));
+    let within = |first: i64, length: i64| (first..=first + length - bytes).contains(&place);
+    let holds = match &program.rows {
+        None => within(0, scale * (program.copies() * STRIDE) as i64),
+        Some(rows) => {
+            let length = (rows.length as i64 * size).min(STRIDE as i64);
+            (0..program.copies() as i64).any(|row| within(row * rows.steps[address] as i64 * size, length))
+        }
+    };
+    assert!(holds, "behind the iteration: {place} and {bytes} of {stream:?}");
+}
+
 #[test]
 fn code_touches_its_elements_only() {
-    let mut count = 0;
+    let (mut count, mut row_loops) = (0, 0);
     for real in [Dtype::F32, Dtype::F64] {
-        for rows in [3, 1 << 15] {
-            let x = |name: &str| Spec::new(name, real, &[rows, 1000]);
+        for (rows, columns) in [(3, 1000), (1 << 15, 1000), (300, 5), (300, 49), (300, 64)] {
+            let x = |name: &str| Spec::new(name, real, &[rows, columns]);
             let per_row = |name: &str| Spec::new(name, real, &[rows]);
             let two = [x("pred"), x("label")];
             let class = Spec::new("label", Dtype::I32, &[rows]);
-            let weights = Spec::new("pos_weight", real, &[1000]);
+            let weights = Spec::new("pos_weight", real, &[columns]);
             let mut all = programs(&L1Loss::new(), &two, &["pred", "label"]);
             all.extend(programs(&HuberLoss::new(), &two, &["pred", "label"]));
             all.extend(programs(&LogisticLoss::new(), &two, &["pred", "label"]));
@@ -110,6 +160,7 @@ fn code_touches_its_elements_only() {
             all.extend(programs(&L2Loss::new(), &[short("pred"), short("label")], &["pred", "label"]));
             let rows_across = [Spec::new("pred", real, &[7, rows, 300]), Spec::new("label", Dtype::I32, &[7, 300])];
             all.extend(programs(&SoftmaxCELoss::new().axis(1), &rows_across, &["pred"]));
+            row_loops += all.iter().filter(|(_, program)| program.rows.is_some()).count();
             for (_, program) in &all {
                 verify(program, Width::Zmm);
                 verify(program, Width::Ymm);
@@ -117,7 +168,7 @@ fn code_touches_its_elements_only() {
             count += all.len();
         }
     }
-    assert!(count > 50, "{count} programs");
+    assert!(count > 50 && row_loops > 20, "{count} programs, {row_loops} of them over rows");
 }
 
 /// Every program has a text with a line for each operation.

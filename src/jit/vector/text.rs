@@ -49,7 +49,7 @@ impl Program {
         };
         match found.stride {
             1 if found.far => format!("{name}, far"),
-            1 => name,
+            0 | 1 => name,
             stride => format!("{name}, every {stride}"),
         }
     }
@@ -62,6 +62,7 @@ impl Program {
         };
         match *action {
             Action::Load(stream) => format!("v{place} = load {}", self.stream(nest, stream)),
+            Action::Row(stream) => format!("v{place} = row's {}", self.stream(nest, stream)),
             Action::LoadSums(stream) => format!("v{place} = load {}, f64", self.stream(nest, stream)),
             Action::Store { stream, from } => format!("store {} {}", of(from), self.stream(nest, stream)),
             Action::AddSums { stream, from } => format!("{}, f64 += {}", self.stream(nest, stream), of(from)),
