@@ -6,7 +6,7 @@ use super::kernel::Status;
 use super::vector::WRITE_FAR;
 use crate::error::Result;
 use crate::ir::{AxisId, Dtype, Id, InputId, Kind, Op};
-use crate::nest::Nest;
+use crate::nest::{Nest, Step};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{AliasRegion, AliasRegionData, Function, InstBuilder, MemFlagsData, Type, Value, types};
 use std::borrow::Cow;
@@ -455,16 +455,18 @@ pub(super) fn lane_stride(
 /// Bytes of a block that a core's cache holds beside the next.
 const BLOCK_NEAR: usize = 1 << 15;
 
-/// Bytes from an element of an input to that at its place in the next block of rows: a block is gone over several times, and
+/// Bytes from an element of an input to that at its place in the next block of rows, where a block is gone over several times:
 /// memory would have nothing to do in all of them but the first.
 pub(super) fn next_block(nest: &Nest, binding: &Binding, read: Id) -> Option<usize> {
     let ((axis, size), (input, indices)) = (nest.block()?, nest.graph.as_read(read)?);
+    let passes =
+        nest.steps().iter().filter(|(_, s)| matches!(s, Step::Tile { axis: along, .. } if *along != axis)).count();
     let stride = lane_stride(nest, binding, axis, input, indices)?.unsigned_abs();
     let bytes = stride.checked_mul(size)?.checked_mul(binding.inputs[input.index()].size())?;
     let alike = |&id: &Id| nest.graph.as_read(id).is_some() && nest.graph.ty(id).axes == nest.graph.ty(read).axes;
     let from_memory = binding.bytes(nest) >= WRITE_FAR;
     let reads = if from_memory { 1 } else { nest.graph.ids().filter(alike).count() };
-    (stride > 1 && bytes.checked_mul(reads)? <= BLOCK_NEAR).then_some(bytes)
+    (passes > 1 && stride > 1 && bytes.checked_mul(reads)? <= BLOCK_NEAR).then_some(bytes)
 }
 
 /// The type of a stored float; 16 bits are a word of memory, no float that machines compute with.

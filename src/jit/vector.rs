@@ -61,8 +61,8 @@ fn programs(nest: &Nest, binding: &Binding, rows: &[Row]) -> Vec<Found> {
             Step::Loop { axis, body } => {
                 flat = long_row(nest, binding, *axis, body).map(|_| nest.length(*axis));
                 let inside = steps[place + 1..].iter().take_while(|(inner, _)| *inner > depth).count();
-                let program = row_loop::of_rows(nest, binding, *axis, body);
-                found.extend(program.map(|program| Found { steps: place..place + 1 + inside, program }));
+                let program = flat.is_none().then(|| row_loop::of_rows(nest, binding, *axis, body));
+                found.extend(program.flatten().map(|program| Found { steps: place..place + 1 + inside, program }));
             }
             Step::Tile { axis, body } => {
                 let whole = flat.is_none() && !nest.is_cut(*axis);

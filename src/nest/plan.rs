@@ -44,7 +44,7 @@ const SHORT: usize = 64;
 /// The same where exponentials are summed from the largest on, which one call does: elements of a row, and in all buffers.
 const SHORT_OF_EXPONENTIALS: (usize, usize) = (48, 84);
 
-/// More flops for each of three elements than this are worth lanes that are full.
+/// More flops for each of three elements than this are worth lanes that are full, as are stores of them.
 const LITTLE: u32 = 4;
 
 /// Fewer rows than this are not worth turning.
@@ -74,6 +74,9 @@ const FLAT_ELEMENTS: usize = 1 << 13;
 /// Flops that are worth a load.
 const WORTH: u32 = 4;
 
+/// Elements of columns that folds over an outer axis take at once.
+const COLUMNS: usize = 1 << 11;
+
 /// Elements of a block, in all buffers: few enough for the first-level cache.
 const ELEMENTS: usize = 1 << 13;
 
@@ -90,7 +93,8 @@ impl Plan {
         // Exponentials from the largest of a row on wait for it, so that its elements are not by themselves.
         let waits = order.last().is_some_and(|&inner| has_largest(graph, inner));
         let (first, second) = if waits { (rows, flat) } else { (flat, rows) };
-        let plans = [pairs, first, second, long, Some(Self::in_order(&order))].into_iter().flatten();
+        let columns = Self::of_columns(graph, extents, &order);
+        let plans = [pairs, columns, first, second, long, Some(Self::in_order(&order))].into_iter().flatten();
         plans.map(|plan| Self { invariants: plan.loop_invariants(graph), ..plan }).collect()
     }
 
@@ -194,7 +198,9 @@ impl Plan {
         }
         let short = length <= FLAT.1;
         let mut flat = if short { flat_values(graph, layout, [*rows, *inner], length) } else { BTreeSet::new() };
-        let kept = flat.len().max(1);
+        // Where no elements are kept, those are gone over again that the row has.
+        let whole = |axes: &&Vec<AxisId>| axes.contains(rows) && axes.contains(inner);
+        let kept = if flat.is_empty() { graph.buffers().filter(whole).count().max(1) } else { flat.len() };
         let of_row = row_functions(graph, [*rows, *inner]);
         // What depends on another loop than that over the row may end outside of the blocks.
         let beyond = below_folds(graph, |along| along != *inner);
@@ -210,6 +216,27 @@ impl Plan {
         let size = (FLAT_ELEMENTS / length / kept / ROWS * ROWS).clamp(ROWS, TOGETHER).min(count);
         let blocks = Some(Blocks { axis: *rows, size, outside: outside.iter().copied().collect(), apart });
         Some(Self { blocks, flat, ..Self::in_order(order) })
+    }
+}
+
+impl Plan {
+    /// Blocks of what folds over an outer axis have a place for, where all of it would fill the nearest cache: each block goes
+    /// through all indices of that axis.
+    fn of_columns(graph: &Graph, extents: &[usize], order: &[AxisId]) -> Option<Self> {
+        let folds = || graph.ids().filter_map(|id| graph.as_fold(id).map(|(_, bound, _)| (bound, graph.ty(id).axes)));
+        let native = graph.ids().any(|id| matches!(graph.op(id), Op::Native(_)));
+        let place = (1..order.len()).rev().find(|&place| {
+            folds().any(|(bound, axes)| bound == order[place - 1] && order[place..].iter().all(|a| axes.contains(*a)))
+        })?;
+        let size = |axes: &[AxisId]| axes.iter().fold(1usize, |n, axis| n.saturating_mul(extents[axis.index()]));
+        let (all, inside) = (size(&order[place..]), size(&order[place + 1..]));
+        if native || all <= 4 * COLUMNS || extents[order[place - 1].index()] < 2 {
+            return None;
+        }
+        let size = (COLUMNS / inside.max(1)).clamp(1, extents[order[place].index()]);
+        let outside = order[..place - 1].iter().copied().collect();
+        let blocks = Some(Blocks { axis: order[place], size, outside, apart: None });
+        Some(Self { blocks, ..Self::in_order(order) })
     }
 }
 
@@ -348,5 +375,6 @@ fn is_short(graph: &Graph, rows: AxisId, inner: AxisId, length: usize, row: usiz
     }
     let of_element = |axes: AxisSet| axes.contains(rows) && axes.contains(inner);
     let flops = |(work, axes)| if let Work::Flops(flops) = work { flops * u32::from(of_element(axes)) } else { 0 };
-    length < 3 || length < 4 && points().map(flops).sum::<u32>() > LITTLE
+    let stores = graph.outputs.iter().any(|output| output.axes.contains(&rows) && output.axes.contains(&inner));
+    length < 3 || length < 4 && (stores || points().map(flops).sum::<u32>() > LITTLE)
 }

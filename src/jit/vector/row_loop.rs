@@ -36,6 +36,9 @@ pub struct Rows {
     pub once: usize,
 }
 
+/// Bytes from what is read to what is asked for ahead of it: behind the rows that are read, the next ones.
+const AHEAD: usize = 1 << 12;
+
 /// Bytes from row to row, at most: four of them are within what an instruction may add to an address.
 const REACH: usize = 1 << 24;
 
@@ -58,7 +61,7 @@ pub(super) fn of_rows(nest: &Nest, binding: &Binding, rows: AxisId, body: &[Step
         return None;
     }
     let around = Around { axis: inner, length, alone: true, whole: true };
-    let (program, once) = straight(nest, binding, around, Some((rows, before)), &steps)?;
+    let (mut program, once) = straight(nest, binding, around, Some((rows, before)), &steps)?;
     let sums = sums(nest, rows, body, &program)?;
     let plain = program.streams.iter().all(|stream| stream.stride == 0 || stream.stride == 1 && !stream.doubled);
     if !plain || program.far_stores().next().is_some() || program.adds_to_sums() {
@@ -70,6 +73,9 @@ pub(super) fn of_rows(nest: &Nest, binding: &Binding, rows: AxisId, body: &[Step
     };
     let steps = program.streams.iter().map(step).collect::<Option<Vec<_>>>()?;
     let rest = length % program.elements();
+    for (stream, step) in program.streams.iter_mut().zip(&steps) {
+        stream.ahead = stream.ahead.max(AHEAD).max(ROWS * step.unsigned_abs() * program.real.size());
+    }
     Some(Program { rest, rows: Some(Rows { length, steps, sums, once }), ..program })
 }
 
