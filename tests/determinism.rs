@@ -9,7 +9,7 @@ use lossjit::vmath::Level;
 use lossjit::{Dtype, HybridBlock, Spec, View};
 use ndarray::{ArrayD, IxDyn};
 use std::process::Command;
-use support::losses::loss_case;
+use support::losses::{loss_case, with_rows};
 use support::{Machine, case};
 
 /// A loss, the shapes of its inputs, and its parameters.
@@ -99,6 +99,15 @@ fn fingerprints() {
         };
         println!("loss {seed} {} {line}", case.entry.name);
     }
+    for entry in LOSSES.iter().filter(|entry| !["CTCLoss", "SDMLLoss"].contains(&entry.name)) {
+        for (rows, length) in [(300, 3), (131, 5), (67, 17), (70, 50), (35, 191)] {
+            for real in [Dtype::F32, Dtype::F64] {
+                let case = with_rows(entry, real, rows, length);
+                let bits = support::losses::compiled_bits(&case).unwrap();
+                println!("loss {rows} x {length} {} {real} {:016x}", entry.name, hash(&bits));
+            }
+        }
+    }
     for seed in 0..150 {
         let case = case(seed);
         for real in [Dtype::F32, Dtype::F64] {
@@ -130,7 +139,7 @@ fn every_vector_level() {
         assert!(output.status.success(), "{level:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
         let lines: Vec<String> =
             text.lines().filter_map(|l| l.find("loss ").or(l.find("graph ")).map(|at| l[at..].to_string())).collect();
-        assert_eq!(lines.len(), 250 + 300, "{text}");
+        assert_eq!(lines.len(), 250 + 12 * 5 * 2 + 300, "{text}");
         lines
     };
     let wanted = lines(None);

@@ -71,14 +71,26 @@ fn every_alignment() {
 /// Rows that are taken by blocks: whole blocks and a part of one, rows that end with a register and others.
 #[test]
 fn blocks_of_rows() {
-    let settings: [(&str, &[(&str, &str)]); 3] = [
+    let settings: [(&str, &[(&str, &str)]); 4] = [
+        ("TripletLoss", &[("margin", "0")]),
         ("KLDivLoss", &[("from_logits", "false")]),
         ("SoftmaxCrossEntropyLoss", &[("label_smoothing", "0.1")]),
         ("", &[]),
     ];
     for entry in LOSSES.iter().filter(|entry| entry.name != "CTCLoss") {
         for (_, set) in settings.iter().filter(|(name, _)| [entry.name, ""].contains(name)) {
-            let shapes = [(16, 16), (131, 17), (70, 33), (37, 50), (100, 64), (67, 100), (35, 191), (20, 1000)];
+            let shapes = [
+                (300, 3),
+                (45, 5),
+                (16, 16),
+                (131, 17),
+                (70, 33),
+                (37, 50),
+                (100, 64),
+                (67, 100),
+                (35, 191),
+                (20, 1000),
+            ];
             // The distances of long rows have no exponential in f64, which the reference takes.
             for (rows, length) in shapes.into_iter().filter(|&(_, length)| entry.name != "SDMLLoss" || length < 1000) {
                 for real in [Dtype::F32, Dtype::F64] {
@@ -87,6 +99,57 @@ fn blocks_of_rows() {
                     judge(&case).unwrap_or_else(|problem| panic!("{case}\n    {problem}"));
                 }
             }
+        }
+    }
+}
+
+/// One element for a whole row, one row for all, and one element for all, where memory has no more.
+#[test]
+fn broadcast_inputs() {
+    for entry in LOSSES.iter().filter(|entry| !["CTCLoss", "SDMLLoss"].contains(&entry.name)) {
+        for ((rows, length), real) in
+            [(37, 50), (70, 16), (45, 5)].into_iter().flat_map(|s| [(s, Dtype::F32), (s, Dtype::F64)])
+        {
+            for (place, steps) in (0..3).flat_map(|place| [(place, [1, 0]), (place, [0, 1]), (place, [0, 0])]) {
+                let mut case = support::losses::with_rows(entry, real, rows, length);
+                let Some(given) = case.inputs.get_mut(place).filter(|g| g.shape == [rows, length]) else { continue };
+                let kept = |at: usize| (at / length * steps[0]).max(0) * length + (at % length) * steps[1];
+                given.values = (0..rows * length).map(|at| given.values[kept(at)]).collect();
+                given.strides = steps.map(|step| step as isize).to_vec();
+                judge(&case).unwrap_or_else(|problem| panic!("{case}\n    {problem}"));
+            }
+        }
+    }
+}
+
+/// These tests again with the machine code of each level, each in a process of its own, as a level is chosen once.
+#[test]
+fn at_every_level() {
+    for level in lossjit::vmath::Level::available() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["blocks_of_rows", "broadcast_inputs", "every_alignment", "--exact"]);
+        let output = command.env("LOSSJIT_LEVEL", level.word()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("3 passed"), "{level:?}: {text}");
+    }
+}
+
+/// The sum of a row has the same bits wherever the row stands: among four, or one of those that are left.
+#[test]
+fn rows_alike_have_losses_alike() {
+    for name in ["L2Loss", "CosineEmbeddingLoss", "SigmoidBinaryCrossEntropyLoss", "KLDivLoss"] {
+        let entry = LOSSES.iter().find(|entry| entry.name == name).unwrap();
+        for (length, real) in
+            [3, 15, 16, 17, 50, 255, 511, 512, 513].into_iter().flat_map(|n| [(n, Dtype::F32), (n, Dtype::F64)])
+        {
+            let rows = 16 * 4 + 3;
+            let mut case = support::losses::with_rows(entry, real, rows, length);
+            for given in &mut case.inputs {
+                let row = given.values.len() / rows;
+                given.values = (0..given.values.len()).map(|at| given.values[at % row]).collect();
+            }
+            let bits = support::losses::compiled_bits(&case).unwrap();
+            assert!(bits[..rows].iter().all(|&loss| loss == bits[0]), "{case}: {:x?}", &bits[..rows]);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::compile::Defined;
 use super::listing::Instruction;
 use super::source::step;
 use cranelift_codegen::{CompiledCode, FinalizedRelocTarget};
-use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
+use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter, Mnemonic};
 
 fn formatter() -> IntelFormatter {
     let mut formatter = IntelFormatter::new();
@@ -26,6 +26,11 @@ pub(super) fn vector_loop(found: &Defined) -> Vec<Instruction> {
         let mut text = format!("{:5x}: ", instruction.ip());
         formatter.format(&instruction, &mut text);
         lines.push(line(text));
+        let next = instruction.next_ip();
+        if instruction.mnemonic() == Mnemonic::Ret && (next as usize) < found.code.len() {
+            lines.push(line(format!("{next:5x}: ; {} bytes of constants", found.code.len() - next as usize)));
+            break;
+        }
     }
     lines
 }

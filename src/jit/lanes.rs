@@ -1,8 +1,9 @@
 //! Tiles: their lanes and calls.
 //!
 //! Lanes are 128-bit vectors, the widest that Cranelift has for this machine: 4 of f32, 2 of f64. A loop over lanes
-//! runs four vectors at a time where it folds, so that the additions overlap, then one at a time, then single elements.
-//! Where the machine has wider registers, most loops have a function of their own in place of the first ([`vector`](super::vector)).
+//! runs four vectors at a time where it folds, so that the additions overlap, then one at a time, then single elements. Of sums along a
+//! whole axis, those last elements join the lanes of the four. Where the machine has wider registers, most loops have a function of
+//! their own ([`vector`](super::vector)).
 
 use super::emit::{Emitter, Running};
 use super::slots::is_row_by_data;

@@ -1,9 +1,9 @@
 //! Vector loops: `lanes` steps in the widest registers of this machine, where Cranelift's vectors have 128 bits.
 //!
 //! Most of such steps are a straight line of arithmetic over neighbouring elements. [`Program`] is that line, `registers`
-//! says what is held where, and `encode` makes a function of it, which the kernel calls for the whole iterations of a tile;
-//! what is left of the tile, and what has no vector operation here, stays with Cranelift. Lane by lane a fold has the same
-//! order in both, so results have the same bits whichever runs.
+//! says what is held where, and `encode` makes a function of it, which the kernel calls for a tile, for all tiles of a row, or
+//! for all rows of a loop ([`row_loop`]). What has no vector operation here stays with Cranelift, as does what is left of a tile whose end
+//! only the call knows. Lane by lane a fold has the same order in both, so results have the same bits whichever runs.
 
 #[cfg(all(target_arch = "x86_64", unix))]
 mod access;

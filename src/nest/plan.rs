@@ -1,9 +1,10 @@
 //! Plan: the order of the loops, and which axis is taken by blocks.
 //!
-//! Blocks serve three ends. A sum over pairs of rows takes several rows at once ([`pairs`](super::pairs)). Rows of a
+//! Blocks serve four ends. A sum over pairs of rows takes several rows at once ([`pairs`](super::pairs)). Rows of a
 //! few elements leave most lanes empty, so a block of them is turned: its lanes run from row to row, and what is
 //! computed for each row is computed in lanes too. And of longer rows a block computes together what a row has one of, in
-//! lanes along the rows, where that is much; and calls the elementary functions of elements in one long row.
+//! lanes along the rows, where that is much; and calls the elementary functions of elements in one long row. A block of columns,
+//! last, goes through all rows where a fold over rows has a place for each column.
 
 use super::pairs::PairSum;
 use super::phases::order;
@@ -59,8 +60,9 @@ const TOGETHER: usize = 64;
 /// Rows of more elements than this take so long that one function more does not show.
 const LONG: usize = 1 << 11;
 
-/// Rows of so many elements are worth a call for several of them, where there are sums along them.
-const SUMMED: usize = 256;
+/// Rows of so many elements are worth a call for several of them, where there are sums along them; and where elements wait for
+/// the sums.
+const SUMMED: (usize, usize) = (256, 48);
 
 /// Elements of rows whose functions are called for several rows together, at least where they might be turned, and at most.
 const FLAT: (usize, usize) = (16, 192);
@@ -168,8 +170,8 @@ impl Plan {
         let native = graph.ids().any(|id| matches!(graph.op(id), Op::Native(_)));
         let few = extents[rows.index()] < ROWS || extents[inner.index()] > LONG;
         let functions = || row_functions(graph, [*rows, *inner]).iter().any(|(_, waited)| !waited);
-        let sums = extents[inner.index()] <= SUMMED && has_sum(graph, *inner);
-        if native || few || !(sums || functions() || is_much_for_row(graph, [*rows, *inner])) {
+        let sums = || has_short_sums(graph, [*rows, *inner], extents[inner.index()]);
+        if native || few || !(sums() || functions() || is_much_for_row(graph, [*rows, *inner])) {
             return None;
         }
         let size =
@@ -205,7 +207,7 @@ impl Plan {
         // What depends on another loop than that over the row may end outside of the blocks.
         let beyond = below_folds(graph, |along| along != *inner);
         let much = is_much_for_row(graph, [*rows, *inner]);
-        let sums = length <= SUMMED && has_sum(graph, *inner);
+        let sums = has_short_sums(graph, [*rows, *inner], length);
         let results = if sums || much { row_results(graph, [*rows, *inner]) } else { BTreeSet::new() };
         let waited = of_row.iter().filter(|(_, waited)| *waited).map(|(id, _)| *id);
         flat.extend(waited.chain(results).filter(|id| !beyond.contains(id)));
@@ -357,8 +359,13 @@ fn works(graph: &Graph) -> Vec<u32> {
     works
 }
 
-fn has_sum(graph: &Graph, axis: AxisId) -> bool {
-    graph.ids().any(|id| matches!(graph.as_fold(id), Some((Fold::Sum, bound, _)) if bound == axis))
+/// Whether rows have sums, and are so short that calls for several of them pay: the more so if elements wait for the sums, and
+/// would be nearer in the cache if each row was done at once.
+fn has_short_sums(graph: &Graph, [rows, inner]: [AxisId; 2], length: usize) -> bool {
+    let is_sum = |id| matches!(graph.as_fold(id), Some((Fold::Sum, bound, _)) if bound == inner);
+    let at_once = row_functions(graph, [rows, inner]).is_empty() && !row_results(graph, [rows, inner]).is_empty();
+    let (summed, waited) = SUMMED;
+    length <= if at_once { waited } else { summed } && graph.ids().any(is_sum)
 }
 
 fn has_largest(graph: &Graph, axis: AxisId) -> bool {

@@ -253,7 +253,8 @@ impl Draw {
                 self.float("pred", &shape, -1.0, 1.0);
                 self.float("positive", &one, -1.0, 1.0);
                 self.float("negative", &two, -1.0, 1.0);
-                self.set("margin", 0.25);
+                let margin = self.choose(&[0.0, 0.25]);
+                self.set("margin", margin);
                 return self.weights(&[&[shape[batch]]]);
             }
             "PoissonNLLLoss" => {

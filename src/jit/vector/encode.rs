@@ -1,5 +1,5 @@
-//! A program as machine code: a function of the address of its arguments and of the bytes to go over, in the convention
-//! of System V.
+//! A program as machine code: a function of the address of its arguments and of the bytes to go over, or the number of rows, in
+//! the convention of System V.
 //!
 //! An iteration takes 64 bytes of every stream, in one part or in two; parts run one after the other and have
 //! accumulators of their own, so that lane by lane a fold has the same order whatever the width. Sums go to f64 after
@@ -252,19 +252,14 @@ impl Assembler<'_> {
         Ok(true)
     }
 
-    /// The elements behind the whole iterations, if these are at their end. Whether there are instructions for all of it.
+    /// The elements behind all whole iterations, if there are any. Whether there are instructions for all of it.
     fn rest(&mut self) -> Done<bool> {
-        let next = MemoryOperand::with_base_displ(OFFSET, STRIDE as i64 - 1);
-        self.push(Instruction::with2(Code::Lea_r64_m, END, next)?);
-        self.push(Instruction::with2(Code::Cmp_r64_rm64, END, LIMIT)?);
-        let more = self.jump(Code::Jl_rel32_64)?;
         self.push(Instruction::with2(Code::Cmp_r64_rm64, OFFSET, LIMIT)?);
         let none = self.jump(Code::Jge_rel32_64)?;
         self.ending = true;
         let done = self.iteration(1)?;
         self.ending = false;
         self.push(Instruction::with2(Code::Mov_r64_rm64, OFFSET, LIMIT)?);
-        self.land(more);
         self.land(none);
         Ok(done)
     }

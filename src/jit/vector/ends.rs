@@ -129,12 +129,10 @@ impl Assembler<'_> {
         sizes.dedup();
         for bytes in sizes {
             let mask: Vec<u8> = (0..self.width.bytes()).map(|byte| if byte < bytes { 0xff } else { 0 }).collect();
-            let mut place = None;
+            let address = self.code.len() as u64 + 1;
             for half in mask.chunks(16) {
-                let at = self.push(Instruction::with_declare_byte(half)?);
-                place.get_or_insert(at);
+                self.push(Instruction::with_declare_byte(half)?);
             }
-            let address = place.map_or(0, |place| place as u64 + 1);
             for &(load, _) in asked.iter().filter(|(_, wanted)| *wanted == bytes) {
                 self.code[load].set_memory_displacement64(address);
             }

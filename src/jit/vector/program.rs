@@ -18,7 +18,7 @@ pub enum Source {
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Stream {
     pub source: Source,
-    /// Elements from one lane to the next; 0 where a row has one.
+    /// Elements from one lane to the next; 0 where a row has one for all of them.
     pub stride: isize,
     /// Whether its elements are f64 in a program of f32.
     pub doubled: bool,
@@ -113,7 +113,7 @@ pub struct Total {
     pub largest: bool,
 }
 
-/// One pass over the elements of a tile.
+/// One pass over elements: of a tile, of a row, or of each row of several.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Program {
     /// F32 or F64; integers are as wide.
@@ -188,7 +188,8 @@ impl Program {
     /// wait for the one before.
     pub fn copies(&self) -> usize {
         if let Some(rows) = &self.rows {
-            return if rows.once > 0 || self.indexed { 1 } else { ROWS };
+            let of_rows = rows.once > 0 || self.line.iter().any(|action| matches!(action, Action::Row(_)));
+            return if of_rows || self.indexed { 1 } else { ROWS };
         }
         let maxima = !self.folds.is_empty() && self.folds.iter().all(|fold| fold.largest);
         let reads = self.line.iter().all(|a| !matches!(a, Action::Store { .. } | Action::AddSums { .. }));

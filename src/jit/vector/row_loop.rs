@@ -16,10 +16,9 @@
 use super::super::Binding;
 use super::super::memory::lane_stride;
 use super::builder::straight;
-use super::program::{Around, Program, Source, Stream};
+use super::program::{Action, Around, Program, Source, Stream};
 use crate::ir::{AxisId, Dtype, Id, Kind, Op};
 use crate::nest::{Nest, Place, SlotId, Step, TILE};
-use std::collections::BTreeSet;
 
 /// Rows that run side by side.
 pub const ROWS: usize = 4;
@@ -39,13 +38,19 @@ pub struct Rows {
 /// Bytes from what is read to what is asked for ahead of it: behind the rows that are read, the next ones.
 const AHEAD: usize = 1 << 12;
 
-/// Bytes from row to row, at most: four of them are within what an instruction may add to an address.
+/// Elements from row to row, at most: four rows are within what an instruction may add to an address.
 const REACH: usize = 1 << 24;
 
-/// The steps of a loop over rows: what a row has one of, then the lanes of its tile, in so many of the former; and the
-/// axis of the tile. `None` where it is another kind of loop.
+/// The steps of a loop over rows: what a row has one of, then the lanes of its only tile; the axis of the tile; and how many
+/// the former are. `None` where it is another kind of loop: behind the tile, sums are kept and nothing else is done.
 pub fn row_steps(body: &[Step]) -> Option<(AxisId, Vec<&Step>, usize)> {
-    let place = body.iter().position(|step| matches!(step, Step::Tile { .. }))?;
+    let is_tile = |step: &Step| matches!(step, Step::Tile { .. });
+    let place = body.iter().position(is_tile)?;
+    let behind = &body[place + 1..];
+    let before = |step: &Step| matches!(step, Step::Start { slot: None, .. } | Step::Let(_) | Step::Load { .. });
+    if !body[..place].iter().all(before) || !behind.iter().all(|step| matches!(step, Step::Keep { .. })) {
+        return None;
+    }
     let Step::Tile { axis, body: tile } = &body[place] else { return None };
     let [Step::Lanes { body: lanes }] = &tile[..] else { return None };
     let of_row = body[..place].iter().filter(|step| !matches!(step, Step::Start { .. }));
@@ -63,8 +68,13 @@ pub(super) fn of_rows(nest: &Nest, binding: &Binding, rows: AxisId, body: &[Step
     let around = Around { axis: inner, length, alone: true, whole: true };
     let (mut program, once) = straight(nest, binding, around, Some((rows, before)), &steps)?;
     let sums = sums(nest, rows, body, &program)?;
-    let plain = program.streams.iter().all(|stream| stream.stride == 0 || stream.stride == 1 && !stream.doubled);
-    if !plain || program.far_stores().next().is_some() || program.adds_to_sums() {
+    let is_plain = |stream: usize| program.streams[stream].stride == 1 && !program.streams[stream].doubled;
+    let plain = program.line.iter().all(|action| match *action {
+        Action::Load(stream) | Action::Store { stream, .. } => is_plain(stream),
+        Action::LoadSums(_) | Action::AddSums { .. } => false,
+        _ => true,
+    });
+    if !plain || program.far_stores().next().is_some() {
         return None;
     }
     let step = |stream: &Stream| {
@@ -83,23 +93,20 @@ pub(super) fn of_rows(nest: &Nest, binding: &Binding, rows: AxisId, body: &[Step
 /// own: comparisons, and one operation on what is f32 in memory, as it rounds the same in both.
 fn are_exact(nest: &Nest, binding: &Binding, steps: &[&Step]) -> bool {
     let graph = &nest.graph;
-    let computed: BTreeSet<Id> = steps
-        .iter()
-        .filter_map(|step| match **step {
-            Step::Let(id) if graph.as_point(id).is_some() && graph.ty(id).kind == Kind::Float => Some(id),
-            Step::Load { value, slot } if nest.slots[slot].place == Place::Sums => Some(value),
-            _ => None,
-        })
-        .collect();
+    let loaded = |id: Id| {
+        let loads = |step: &&Step| matches!(**step, Step::Load { value, slot } if value == id && nest.slots[slot].place != Place::Sums);
+        steps.iter().any(loads)
+    };
     let is_single = |&arg: &Id| match graph.op(arg) {
         Op::Float(x) => f64::from(x.get() as f32) == x.get(),
-        _ => !computed.contains(&arg),
+        Op::Read => true,
+        _ => graph.ty(arg).kind != Kind::Float || loaded(arg),
     };
+    let is_float = |id: Id| graph.as_point(id).is_some() && graph.ty(id).kind == Kind::Float;
     binding.arithmetic(nest) == Dtype::F64
         || steps.iter().all(|step| match **step {
-            Step::Let(id) if computed.contains(&id) => graph.node(id).args.iter().all(is_single),
-            Step::Let(_) | Step::Load { .. } => true,
-            _ => false,
+            Step::Let(id) if is_float(id) => graph.node(id).args.iter().all(is_single),
+            _ => true,
         })
 }
 
@@ -116,14 +123,11 @@ fn sums(nest: &Nest, rows: AxisId, body: &[Step], program: &Program) -> Option<V
         program.folds.iter().map(|fold| kept(fold.fold).filter(|_| !fold.largest)).collect::<Option<Vec<_>>>()?;
     let started = |fold: Id| program.folds.iter().any(|total| total.fold == fold);
     let nothing_else = body.iter().all(|step| match *step {
-        Step::Start { fold, slot: None } => started(fold),
+        Step::Start { fold, .. } => started(fold),
         Step::Keep { slot, .. } => sums.contains(&slot),
-        Step::Let(_) | Step::Load { .. } | Step::Tile { .. } => true,
-        _ => false,
+        _ => true,
     });
-    let behind = body.iter().rposition(|step| matches!(step, Step::Tile { .. }));
-    let kept = body[behind? + 1..].iter().all(|step| matches!(step, Step::Keep { .. }));
-    (nothing_else && kept).then_some(sums)
+    nothing_else.then_some(sums)
 }
 
 /// Elements of a stream from one row to the next.
