@@ -232,7 +232,9 @@ impl Plan {
         })?;
         let size = |axes: &[AxisId]| axes.iter().fold(1usize, |n, axis| n.saturating_mul(extents[axis.index()]));
         let (all, inside) = (size(&order[place..]), size(&order[place + 1..]));
-        if native || all <= 4 * COLUMNS || extents[order[place - 1].index()] < 2 {
+        // A sum along the blocks would share one element of its slot among them.
+        let across = folds().any(|(bound, axes)| bound == order[place] && axes.contains(order[place - 1]));
+        if native || across || all <= 4 * COLUMNS || extents[order[place - 1].index()] < 2 {
             return None;
         }
         let size = (COLUMNS / inside.max(1)).clamp(1, extents[order[place].index()]);
