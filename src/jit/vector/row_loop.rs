@@ -36,10 +36,10 @@ pub struct Rows {
 }
 
 /// Bytes from what is read to what is asked for ahead of it: behind the rows that are read, the next ones.
-const AHEAD: usize = 1 << 12;
+const ROWS_AHEAD: usize = 1 << 12;
 
 /// Elements from row to row, at most: four rows are within what an instruction may add to an address.
-const REACH: usize = 1 << 24;
+const ROWS_REACH: usize = 1 << 24;
 
 /// The steps of a loop over rows: what a row has one of, then the lanes of its only tile; the axis of the tile; and how many
 /// the former are. `None` where it is another kind of loop: behind the tile, sums are kept and nothing else is done.
@@ -79,12 +79,12 @@ pub(super) fn of_rows(nest: &Nest, binding: &Binding, rows: AxisId, body: &[Step
     }
     let step = |stream: &Stream| {
         let step = row_step(nest, binding, rows, stream.source)? * if stream.doubled { 2 } else { 1 };
-        (step.unsigned_abs() <= REACH).then_some(step)
+        (step.unsigned_abs() <= ROWS_REACH).then_some(step)
     };
     let steps = program.streams.iter().map(step).collect::<Option<Vec<_>>>()?;
     let rest = length % program.elements();
     for (stream, step) in program.streams.iter_mut().zip(&steps) {
-        stream.ahead = stream.ahead.max(AHEAD).max(ROWS * step.unsigned_abs() * program.real.size());
+        stream.ahead = stream.ahead.max(ROWS_AHEAD).max(ROWS * step.unsigned_abs() * program.real.size());
     }
     Some(Program { rest, rows: Some(Rows { length, steps, sums, once }), ..program })
 }
