@@ -24,6 +24,11 @@ const LARGE: &[Use] = &[
     ("SoftmaxCELoss", &[("pred", &[64, 21, 301]), ("label", &[64, 301])], &[("axis", "1")]),
     ("SoftmaxCELoss", &[("pred", &[301, 1501]), ("label", &[301])], &[("reduction", "mean")]),
     ("SoftmaxCELoss", &[("pred", &[40_001, 7]), ("label", &[40_001])], &[]),
+    // Rows so short that lanes run from row to row, and elements change places among them.
+    ("HuberLoss", &[("pred", &[90_001, 2]), ("label", &[90_001, 2])], &[]),
+    ("L1Loss", &[("pred", &[90_003, 3]), ("label", &[90_003, 3])], &[]),
+    ("TripletLoss", &[("pred", &[50_007, 3]), ("positive", &[50_007, 3]), ("negative", &[50_007, 3])], &[]),
+    ("LogisticLoss", &[("pred", &[50_009, 4]), ("label", &[50_009, 4])], &[]),
     (
         "SoftmaxCELoss",
         &[("pred", &[301, 1501]), ("label", &[301]), ("class_weight", &[1501])],

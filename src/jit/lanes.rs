@@ -28,6 +28,15 @@ struct Span {
     whole: bool,
 }
 
+/// What is done for the elements of a tile, and the folds in it that are made in registers.
+#[derive(Clone, Copy)]
+struct Lanes<'a> {
+    axis: AxisId,
+    span: Span,
+    body: &'a [Step],
+    folds: &'a [Id],
+}
+
 impl Emitter<'_> {
     pub(super) fn tile(&mut self, axis: AxisId, body: &[Step]) -> Result<()> {
         let range = self.bounds(axis);
@@ -99,16 +108,17 @@ impl Emitter<'_> {
         };
         self.lane_axis = Some(axis);
         let extent = self.nest.extents[axis.index()];
+        let of = Lanes { axis, span, body, folds: &folds };
         let joins = vector_loop.is_none() && joins_lanes(self.nest, body) && !self.is_cut(axis);
         if joins {
-            self.joined_lanes(axis, span, body, &folds, width)?;
+            self.joined_lanes(of, width)?;
         }
-        let mut rest = vector_loop.as_ref().map_or(extent, |(program, _)| self.rest(axis, program));
+        let mut left = vector_loop.as_ref().map_or(extent, |(program, _)| self.left_by(axis, program));
         for (lanes, copies) in [(width, unroll), (width, 1), (1, 1)] {
-            if !joins && copies * lanes <= rest {
-                let turns = whole.then(|| rest / (copies * lanes));
-                first = self.lane_loop(axis, span, first, turns, body, &folds, lanes, copies)?;
-                rest = if whole { rest % (copies * lanes) } else { rest };
+            if !joins && copies * lanes <= left {
+                let turns = whole.then(|| left / (copies * lanes));
+                first = self.lane_loop(of, first, turns, lanes, copies)?;
+                left = if whole { left % (copies * lanes) } else { left };
             }
         }
         self.lane_axis = None;
@@ -117,77 +127,62 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// One loop: `copies` values of `lanes` elements at a time, from `first` on while they fit, which is for so many turns
+    /// One loop: `copies` vectors of `lanes` elements at a time, from `first` on while they fit, which is for so many turns
     /// where that is known.
-    #[allow(clippy::too_many_arguments)]
     fn lane_loop(
         &mut self,
-        axis: AxisId,
-        Span { start, length, .. }: Span,
+        of: Lanes,
         first: Value,
         turns: Option<usize>,
-        body: &[Step],
-        folds: &[Id],
         lanes: usize,
         copies: usize,
     ) -> Result<Value> {
-        let parts = self.start_parts(folds, lanes, copies);
-        let stop = self.b.ins().iadd_imm_s(length, 1 - (copies * lanes) as i64);
-        let end = self.repeated(turns, first, stop, (copies * lanes) as i64, |e, index| {
-            parts.iter().enumerate().try_for_each(|(copy, parts)| {
-                let index = e.b.ins().iadd_imm_s(index, (copy * lanes) as i64);
-                e.turn(axis, start, index, body, folds, parts)
-            })
-        })?;
-        self.close_parts(folds, &parts);
+        let parts = self.start_parts(of.folds, lanes, copies);
+        let stop = self.b.ins().iadd_imm_s(of.span.length, 1 - (copies * lanes) as i64);
+        let end =
+            self.repeated(turns, first, stop, (copies * lanes) as i64, |e, index| e.copies(of, index, lanes, &parts))?;
+        self.close_parts(of.folds, &parts);
         Ok(end)
     }
 
     /// All elements of a tile whose sums have one order for all vector levels: the last ones are added in the lanes of the whole
     /// iterations.
-    fn joined_lanes(
-        &mut self,
-        axis: AxisId,
-        Span { start, length, whole }: Span,
-        body: &[Step],
-        folds: &[Id],
-        width: usize,
-    ) -> Result<()> {
-        let (iteration, extent) = (COPIES * width, self.nest.extents[axis.index()]);
-        let parts = self.start_parts(folds, width, COPIES);
+    fn joined_lanes(&mut self, of: Lanes, width: usize) -> Result<()> {
+        let Span { length, whole, .. } = of.span;
+        let (iteration, extent) = (COPIES * width, self.nest.extents[of.axis.index()]);
+        let parts = self.start_parts(of.folds, width, COPIES);
         let stop = self.b.ins().iadd_imm_s(length, 1 - iteration as i64);
         let first = self.b.ins().iconst(types::I64, 0);
         let end = self.repeated(whole.then(|| extent / iteration), first, stop, iteration as i64, |e, index| {
-            parts.iter().enumerate().try_for_each(|(copy, parts)| {
-                let index = e.b.ins().iadd_imm_s(index, (copy * width) as i64);
-                e.turn(axis, start, index, body, folds, parts)
-            })
+            e.copies(of, index, width, &parts)
         })?;
-        let rest = extent % iteration;
-        if rest > 0 {
+        let tail = extent % iteration;
+        if tail > 0 {
             let turns = whole.then_some(1);
-            self.repeated(turns, end, length, iteration as i64, |e, index| {
-                for (copy, parts) in parts.iter().enumerate().take(rest / width) {
-                    let index = e.b.ins().iadd_imm_s(index, (copy * width) as i64);
-                    e.turn(axis, start, index, body, folds, parts)?;
-                }
-                for lane in 0..rest % width {
-                    let index = e.b.ins().iadd_imm_s(index, (rest / width * width + lane) as i64);
-                    let single = e.start_parts(folds, 1, 1);
-                    e.turn(axis, start, index, body, folds, &single[0])?;
-                    e.lanes = width;
-                    for ((&fold, &part), &single) in folds.iter().zip(&parts[rest / width]).zip(&single[0]) {
-                        let (known, value) = (e.b.use_var(part), e.b.use_var(single));
-                        let nothing = e.float_const(0.0, true);
-                        let value = e.b.ins().insertlane(nothing, value, lane as u8);
-                        let sum = e.combine(fold, known, value);
-                        e.b.def_var(part, sum);
-                    }
-                }
-                Ok(())
-            })?;
+            self.repeated(turns, end, length, iteration as i64, |e, index| e.tail(of, index, tail, width, &parts))?;
         }
-        self.close_parts(folds, &parts);
+        self.close_parts(of.folds, &parts);
+        Ok(())
+    }
+
+    /// So many elements that are no whole iteration: vectors as far as they go, then single elements, each in its lane of the
+    /// next one.
+    fn tail(&mut self, of: Lanes, index: Value, tail: usize, width: usize, parts: &[Vec<Variable>]) -> Result<()> {
+        let whole = tail / width;
+        self.copies(of, index, width, &parts[..whole])?;
+        for lane in 0..tail % width {
+            let index = self.b.ins().iadd_imm_s(index, (whole * width + lane) as i64);
+            let single = self.start_parts(of.folds, 1, 1);
+            self.turn(of, index, &single[0])?;
+            self.lanes = width;
+            for ((&fold, &part), &single) in of.folds.iter().zip(&parts[whole]).zip(&single[0]) {
+                let (known, value) = (self.b.use_var(part), self.b.use_var(single));
+                let nothing = self.float_const(0.0, true);
+                let value = self.b.ins().insertlane(nothing, value, lane as u8);
+                let sum = self.combine(fold, known, value);
+                self.b.def_var(part, sum);
+            }
+        }
         Ok(())
     }
 
@@ -205,24 +200,24 @@ impl Emitter<'_> {
         (0..copies).map(|_| folds.iter().map(|&fold| part(self, fold)).collect()).collect()
     }
 
+    /// The body for as many vectors of `lanes` elements as there are parts, one behind the other.
+    fn copies(&mut self, of: Lanes, index: Value, lanes: usize, parts: &[Vec<Variable>]) -> Result<()> {
+        parts.iter().enumerate().try_for_each(|(copy, parts)| {
+            let index = self.b.ins().iadd_imm_s(index, (copy * lanes) as i64);
+            self.turn(of, index, parts)
+        })
+    }
+
     /// The body for the lanes from an index of the tile on, which takes its folds into these parts.
-    fn turn(
-        &mut self,
-        axis: AxisId,
-        start: Value,
-        index: Value,
-        body: &[Step],
-        folds: &[Id],
-        parts: &[Variable],
-    ) -> Result<()> {
-        let along = self.b.ins().iadd(start, index);
-        self.at.insert(axis, along);
+    fn turn(&mut self, of: Lanes, index: Value, parts: &[Variable]) -> Result<()> {
+        let along = self.b.ins().iadd(of.span.start, index);
+        self.at.insert(of.axis, along);
         self.tile_index = Some(index);
         let (running, env) = (self.running.clone(), self.env.clone());
-        for (fold, &part) in folds.iter().zip(parts) {
+        for (fold, &part) in of.folds.iter().zip(parts) {
             self.running.insert(*fold, Running { total: part });
         }
-        self.body(body)?;
+        self.body(of.body)?;
         (self.running, self.env) = (running, env);
         Ok(())
     }

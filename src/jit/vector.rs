@@ -15,14 +15,16 @@ mod call;
 mod codes;
 #[cfg(all(target_arch = "x86_64", unix))]
 mod encode;
-#[cfg(all(target_arch = "x86_64", unix))]
-mod ends;
 mod program;
 #[cfg(all(target_arch = "x86_64", unix))]
 mod registers;
 mod row_loop;
 #[cfg(all(target_arch = "x86_64", unix))]
+mod strided;
+#[cfg(all(target_arch = "x86_64", unix))]
 mod sums;
+#[cfg(all(target_arch = "x86_64", unix))]
+mod tail;
 #[cfg(all(test, feature = "inspect", target_arch = "x86_64", unix))]
 mod tests;
 mod text;

@@ -45,11 +45,11 @@ const SHORT: usize = 64;
 /// The same where exponentials are summed from the largest on, which one call does: elements of a row, and in all buffers.
 const SHORT_OF_EXPONENTIALS: (usize, usize) = (48, 84);
 
-/// More flops for each of three elements than this are worth lanes that are full, as are stores of them.
-const LITTLE: u32 = 4;
+/// Rows of so few elements are turned for arithmetic alone.
+const FEW: usize = 3;
 
-/// Fewer rows than this are not worth turning.
-const ROWS: usize = 16;
+/// Fewer rows than this are not worth turning: so many fill the widest vector.
+const FEWEST_ROWS: usize = 16;
 
 /// More flops for each row than this are worth lanes along the rows, however many elements it has.
 const MUCH: u32 = 16;
@@ -151,12 +151,11 @@ impl Plan {
             along_rows && graph.ty(id).axes.contains(*inner)
         };
         let native = graph.ids().any(|id| matches!(graph.op(id), Op::Native(_)));
-        let many = extent(rows) >= ROWS.max(2 * extent(inner));
-        if row == 0 || !many || native || graph.ids().any(across) || !is_short(graph, *rows, *inner, extent(inner), row)
-        {
+        let many = extent(rows) >= FEWEST_ROWS.max(2 * extent(inner));
+        if row == 0 || !many || native || graph.ids().any(across) || !is_short(graph, *inner, extent(inner), row) {
             return None;
         }
-        let size = (ELEMENTS / row / ROWS * ROWS).clamp(ROWS, TILE).min(extent(rows));
+        let size = rows_with(ELEMENTS, row).clamp(FEWEST_ROWS, TILE).min(extent(rows));
         let blocks = Blocks { axis: *rows, size, outside: outside.iter().copied().collect(), apart: None };
         Some(Self { blocks: Some(blocks), ..Self::in_order(&[outside, &[*inner, *rows]].concat()) })
     }
@@ -168,14 +167,13 @@ impl Plan {
     fn of_long_rows(graph: &Graph, extents: &[usize], order: &[AxisId]) -> Option<Self> {
         let [outside @ .., rows, inner] = order else { return None };
         let native = graph.ids().any(|id| matches!(graph.op(id), Op::Native(_)));
-        let few = extents[rows.index()] < ROWS || extents[inner.index()] > LONG;
+        let few = extents[rows.index()] < FEWEST_ROWS || extents[inner.index()] > LONG;
         let functions = || row_functions(graph, [*rows, *inner]).iter().any(|(_, waited)| !waited);
         let sums = || has_short_sums(graph, [*rows, *inner], extents[inner.index()]);
         if native || few || !(sums() || functions() || is_much_for_row(graph, [*rows, *inner])) {
             return None;
         }
-        let size =
-            (ELEMENTS / extents[inner.index()].max(1) / ROWS * ROWS).clamp(TOGETHER, TILE).min(extents[rows.index()]);
+        let size = rows_with(ELEMENTS, extents[inner.index()]).clamp(TOGETHER, TILE).min(extents[rows.index()]);
         let outside = outside.iter().copied().collect();
         let blocks = Some(Blocks { axis: *rows, size, outside, apart: Some(*inner) });
         Some(Self { blocks, ..Self::in_order(order) })
@@ -195,7 +193,7 @@ impl Plan {
         let [outside @ .., rows, inner] = order else { return None };
         let (count, length) = (extents[rows.index()], extents[inner.index()]);
         let native = graph.ids().any(|id| matches!(graph.op(id), Op::Native(_)));
-        if native || count < ROWS || !(shortest..=AGAIN).contains(&length) {
+        if native || count < FEWEST_ROWS || !(shortest..=AGAIN).contains(&length) {
             return None;
         }
         let short = length <= FLAT.1;
@@ -215,7 +213,7 @@ impl Plan {
             return None;
         }
         let apart = (sums || much || !of_row.is_empty()).then_some(*inner);
-        let size = (FLAT_ELEMENTS / length / kept / ROWS * ROWS).clamp(ROWS, TOGETHER).min(count);
+        let size = rows_with(FLAT_ELEMENTS, length * kept).clamp(FEWEST_ROWS, TOGETHER).min(count);
         let blocks = Some(Blocks { axis: *rows, size, outside: outside.iter().copied().collect(), apart });
         Some(Self { blocks, flat, ..Self::in_order(order) })
     }
@@ -242,6 +240,11 @@ impl Plan {
         let blocks = Some(Blocks { axis: order[place], size, outside, apart: None });
         Some(Self { blocks, ..Self::in_order(order) })
     }
+}
+
+/// How many rows of such a length have so many elements together, in whole vectors.
+fn rows_with(elements: usize, length: usize) -> usize {
+    elements / length.max(1) / FEWEST_ROWS * FEWEST_ROWS
 }
 
 /// The elementary functions of elements of rows that follow each other in memory, but those that wait for what a whole loop
@@ -376,14 +379,10 @@ fn has_largest(graph: &Graph, axis: AxisId) -> bool {
 
 /// Whether rows gain by being turned. Elementary functions are called for a row's few elements else. Arithmetic alone has
 /// lanes enough in four of them: to turn these takes longer.
-fn is_short(graph: &Graph, rows: AxisId, inner: AxisId, length: usize, row: usize) -> bool {
-    let points = || graph.ids().filter_map(|id| Some((graph.as_point(id)?.0.work(), graph.ty(id).axes)));
-    if points().any(|(work, _)| work == Work::Math) {
+fn is_short(graph: &Graph, inner: AxisId, length: usize, row: usize) -> bool {
+    if graph.ids().any(|id| graph.as_point(id).is_some_and(|(point, _)| point.is_math())) {
         let (most, in_all) = SHORT_OF_EXPONENTIALS;
         return if has_largest(graph, inner) { length <= most && row <= in_all } else { row <= SHORT };
     }
-    let of_element = |axes: AxisSet| axes.contains(rows) && axes.contains(inner);
-    let flops = |(work, axes)| if let Work::Flops(flops) = work { flops * u32::from(of_element(axes)) } else { 0 };
-    let stores = graph.outputs.iter().any(|output| output.axes.contains(&rows) && output.axes.contains(&inner));
-    length < 3 || length < 4 && (stores || points().map(flops).sum::<u32>() > LITTLE)
+    length <= FEW
 }

@@ -1,4 +1,4 @@
-//! Elements of streams to vectors and back: neighbours as a whole, others lane by lane; sums in f64; and past the caches.
+//! Elements of streams to vectors and back: neighbours, what all lanes share, sums in f64, and past the caches.
 
 use super::codes::{self, Width};
 use super::encode::{ADDRESSES, Assembler, Done, OFFSET};
@@ -18,12 +18,6 @@ impl Assembler<'_> {
         let place = (scale * part * self.width.bytes() + behind) as i64 + beside as i64;
         let size = u32::from(place != 0);
         MemoryOperand::with_base_index_scale_displ_size(ADDRESSES[stream], OFFSET, scale as u32, place, size)
-    }
-
-    /// A lane of a stream that is no neighbour of the one before. Its address moves on with every iteration.
-    fn lane(&self, stream: usize, lane: usize) -> MemoryOperand {
-        let place = self.program.streams[stream].stride as i64 * (lane * self.program.real.size()) as i64;
-        MemoryOperand::with_base_displ(ADDRESSES[stream], place)
     }
 
     /// A row's element, for all lanes.
@@ -51,85 +45,14 @@ impl Assembler<'_> {
         if self.program.streams[stream].stride == 1 {
             return self.load_part(to, self.memory(stream, part, 0), part);
         }
-        let single = self.program.real == Dtype::F32;
-        let per_quarter = 16 / self.program.real.size();
-        let (quarters, lanes) = (self.width.bytes() / 16, self.lanes(part));
-        for quarter in 0..lanes.div_ceil(per_quarter) {
-            let first = (part * quarters + quarter) * per_quarter;
-            let narrow = Register::XMM0 + if quarter == 0 { to } else { self.registers.spare };
-            let low = if single { Code::EVEX_Vmovss_xmm_k1z_m32 } else { Code::EVEX_Vmovsd_xmm_k1z_m64 };
-            let low = if self.width == Width::Zmm {
-                low
-            } else if single {
-                Code::VEX_Vmovss_xmm_m32
-            } else {
-                Code::VEX_Vmovsd_xmm_m64
-            };
-            self.push(Instruction::with2(low, narrow, self.lane(stream, first))?);
-            for lane in 1..per_quarter.min(lanes - quarter * per_quarter) {
-                let from = self.lane(stream, first + lane);
-                let next = match (self.width, single) {
-                    (Width::Zmm, true) => Instruction::with4(
-                        Code::EVEX_Vinsertps_xmm_xmm_xmmm32_imm8,
-                        narrow,
-                        narrow,
-                        from,
-                        (lane as u32) << 4,
-                    ),
-                    (Width::Ymm, true) => Instruction::with4(
-                        Code::VEX_Vinsertps_xmm_xmm_xmmm32_imm8,
-                        narrow,
-                        narrow,
-                        from,
-                        (lane as u32) << 4,
-                    ),
-                    (Width::Zmm, false) => Instruction::with3(Code::EVEX_Vmovhpd_xmm_xmm_m64, narrow, narrow, from),
-                    (Width::Ymm, false) => Instruction::with3(Code::VEX_Vmovhpd_xmm_xmm_m64, narrow, narrow, from),
-                };
-                self.push(next?);
-            }
-            if quarter > 0 {
-                let code = match self.width {
-                    Width::Zmm => Code::EVEX_Vinsertf32x4_zmm_k1z_zmm_xmmm128_imm8,
-                    Width::Ymm => Code::VEX_Vinsertf128_ymm_ymm_xmmm128_imm8,
-                };
-                let to = self.vector(to);
-                self.push(Instruction::with4(code, to, to, narrow, quarter as u32)?);
-            }
-        }
-        Ok(())
+        if self.is_near(stream) { self.load_near(to, stream) } else { self.load_lanes(to, stream, part) }
     }
 
     pub(super) fn store_stream(&mut self, stream: usize, from: u32, part: usize) -> Done {
         if self.program.streams[stream].stride == 1 {
             return self.store_part(self.memory(stream, part, 0), from, part);
         }
-        let single = self.program.real == Dtype::F32;
-        let per_quarter = 16 / self.program.real.size();
-        let (quarters, lanes) = (self.width.bytes() / 16, self.lanes(part));
-        let (narrow, wide) = (Register::XMM0 + self.registers.spare, self.vector(from));
-        for quarter in 0..lanes.div_ceil(per_quarter) {
-            self.quarter(narrow, wide, quarter)?;
-            for lane in 0..per_quarter.min(lanes - quarter * per_quarter) {
-                let to = self.lane(stream, (part * quarters + quarter) * per_quarter + lane);
-                let next = match (self.width, single, lane) {
-                    (Width::Zmm, true, 0) => Instruction::with2(Code::EVEX_Vmovss_m32_k1_xmm, to, narrow),
-                    (Width::Ymm, true, 0) => Instruction::with2(Code::VEX_Vmovss_m32_xmm, to, narrow),
-                    (Width::Zmm, true, _) => {
-                        Instruction::with3(Code::EVEX_Vextractps_rm32_xmm_imm8, to, narrow, lane as u32)
-                    }
-                    (Width::Ymm, true, _) => {
-                        Instruction::with3(Code::VEX_Vextractps_rm32_xmm_imm8, to, narrow, lane as u32)
-                    }
-                    (Width::Zmm, false, 0) => Instruction::with2(Code::EVEX_Vmovlpd_m64_xmm, to, narrow),
-                    (Width::Ymm, false, 0) => Instruction::with2(Code::VEX_Vmovlpd_m64_xmm, to, narrow),
-                    (Width::Zmm, false, _) => Instruction::with2(Code::EVEX_Vmovhpd_m64_xmm, to, narrow),
-                    (Width::Ymm, false, _) => Instruction::with2(Code::VEX_Vmovhpd_m64_xmm, to, narrow),
-                };
-                self.push(next?);
-            }
-        }
-        Ok(())
+        if self.is_near(stream) { self.store_near(stream, from) } else { self.store_lanes_of(stream, from, part) }
     }
 
     /// 16 bytes of a vector.

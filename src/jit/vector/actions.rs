@@ -21,8 +21,8 @@ impl Assembler<'_> {
             }
             Action::LoadSums(stream) => self.load_sums(to, stream, part)?,
             Action::Row(stream) => self.load_row(to, stream)?,
-            Action::AddSums { .. } if self.ending && self.width == Width::Ymm => return Ok(false),
-            Action::Store { stream, from } if self.past && !self.ending && self.program.streams[stream].far => {
+            Action::AddSums { .. } if self.in_tail && self.width == Width::Ymm => return Ok(false),
+            Action::Store { stream, from } if self.past && !self.in_tail && self.program.streams[stream].far => {
                 self.store_past(stream, self.register(from, part), part)?;
             }
             Action::Store { stream, from } => self.store_stream(stream, self.register(from, part), part)?,
@@ -53,8 +53,8 @@ impl Assembler<'_> {
                 let (total, from) = (self.registers.folds[part][fold], self.register(from, part));
                 if self.program.folds[fold].largest {
                     self.extreme(true, total, total, from, true)?;
-                } else if self.ending {
-                    self.add_ending(total, from, part)?;
+                } else if self.in_tail {
+                    self.add_tail(total, from, part)?;
                 } else {
                     self.three(codes::add(self.width, real), total, total, from)?;
                 }

@@ -33,7 +33,7 @@ pub fn straight(
         line: vec![],
         indexed: false,
         outside: vec![],
-        rest: 0,
+        tail: 0,
         rows: None,
     };
     let (rows, before) = (rows.map(|(rows, _)| rows), rows.map_or(0, |(_, before)| before));

@@ -53,10 +53,10 @@ impl Emitter<'_> {
     }
 
     /// How many elements of a tile the function may leave.
-    pub(in super::super) fn rest(&self, axis: AxisId, program: &Program) -> usize {
+    pub(in super::super) fn left_by(&self, axis: AxisId, program: &Program) -> usize {
         match self.nest.extents[axis.index()] % program.elements() {
             _ if self.is_cut(axis) => program.elements() - 1,
-            rest => rest - program.rest,
+            left => left - program.tail,
         }
     }
 
@@ -65,7 +65,7 @@ impl Emitter<'_> {
         self.flat == Some(axis) || self.nest.is_cut(axis)
     }
 
-    /// The whole iterations of a tile, and the rest that the program takes; gives how many elements that were.
+    /// The whole iterations of a tile, and the tail if the program takes it; gives how many elements that were.
     pub(in super::super) fn vector_loop(
         &mut self,
         axis: AxisId,
@@ -85,7 +85,7 @@ impl Emitter<'_> {
             self.store_index(axis, words, &arguments, program)?;
         }
         self.env = outside;
-        let taken = match program.rest {
+        let taken = match program.tail {
             0 => self.b.ins().band_imm_s(length, !(program.elements() as i64 - 1)),
             _ => length,
         };

@@ -47,14 +47,14 @@ pub(super) fn encode(program: &Program, width: Width) -> Result<Option<Vec<u8>>>
     let held = |copies: usize| Some((copies, Registers::of(program, width.registers(), parts * copies)?));
     let Some((copies, registers)) = held(program.copies()).or_else(|| held(1)) else { return Ok(None) };
     let arguments = Arguments::of(program);
-    let (masks, code) = (vec![], vec![]);
+    let (constants, code) = (vec![], vec![]);
     let mut assembler =
-        Assembler { program, width, registers, arguments, parts, copies, past: false, ending: false, masks, code };
+        Assembler { program, width, registers, arguments, parts, copies, past: false, in_tail: false, constants, code };
     let fail = |e: IcedError| Error::internal("jit", format!("a vector loop: {e}"));
     if !assembler.function().map_err(fail)? {
         return Ok(None);
     }
-    assembler.write_masks().map_err(fail)?;
+    assembler.write_constants().map_err(fail)?;
     let block = InstructionBlock::new(&assembler.code, 0);
     Ok(Some(BlockEncoder::encode(64, block, BlockEncoderOptions::NONE).map_err(fail)?.code_buffer))
 }
@@ -71,9 +71,9 @@ pub(super) struct Assembler<'a> {
     /// Whether far stores go past the caches.
     pub past: bool,
     /// Whether the iteration is the one of the elements that are left behind whole ones.
-    pub ending: bool,
-    /// Loads of masks, which stand behind the code: the instruction, and how many bytes it lets through.
-    pub masks: Vec<(usize, usize)>,
+    pub in_tail: bool,
+    /// Vectors that stand behind the code: the instruction that loads one, and its bytes.
+    pub constants: Vec<(usize, Vec<u8>)>,
     pub code: Vec<Instruction>,
 }
 
@@ -88,6 +88,7 @@ impl Assembler<'_> {
         }
         self.arguments()?;
         self.prepare_masks()?;
+        self.prepare_stored()?;
         let done = if self.program.rows.is_some() { self.rows()? } else { self.one_row()? };
         self.push(Instruction::with(Code::VEX_Vzeroupper));
         for &register in saved.iter().rev() {
@@ -192,7 +193,7 @@ impl Assembler<'_> {
         let tile = self.code.len();
         self.open_tile()?;
         // There may be less than an iteration in all, or none beside whole tiles.
-        let few = if self.program.rest > 0 {
+        let few = if self.program.tail > 0 {
             self.push(Instruction::with2(Code::And_rm64_imm8, END, -(STRIDE as i32))?);
             self.push(Instruction::with2(Code::Cmp_r64_rm64, OFFSET, END)?);
             Some(self.jump(Code::Jge_rel32_64)?)
@@ -217,7 +218,7 @@ impl Assembler<'_> {
         self.push(Instruction::with2(Code::Cmp_r64_rm64, OFFSET, END)?);
         self.push(Instruction::with_branch(Code::Jl_rel32_64, start as u64 + 1)?);
         if let Some(few) = few {
-            // Behind a full tile, the rest is a tile of its own.
+            // Behind a full tile, the tail is a tile of its own.
             let full = if self.has_sums() {
                 let bytes = (TILE * self.program.real.size()) as i32;
                 self.push(Instruction::with2(Code::Test_rm64_imm32, OFFSET, bytes - 1)?);
@@ -226,7 +227,7 @@ impl Assembler<'_> {
                 None
             };
             self.land(few);
-            if !self.rest()? {
+            if !self.tail()? {
                 return Ok(false);
             }
             full.into_iter().for_each(|full| self.land(full));
@@ -253,12 +254,12 @@ impl Assembler<'_> {
     }
 
     /// The elements behind all whole iterations, if there are any. Whether there are instructions for all of it.
-    fn rest(&mut self) -> Done<bool> {
+    fn tail(&mut self) -> Done<bool> {
         self.push(Instruction::with2(Code::Cmp_r64_rm64, OFFSET, LIMIT)?);
         let none = self.jump(Code::Jge_rel32_64)?;
-        self.ending = true;
+        self.in_tail = true;
         let done = self.iteration(1)?;
-        self.ending = false;
+        self.in_tail = false;
         self.push(Instruction::with2(Code::Mov_r64_rm64, OFFSET, LIMIT)?);
         self.land(none);
         Ok(done)
@@ -393,6 +394,32 @@ impl Assembler<'_> {
         let code = codes::broadcast(self.width, self.program.real);
         let from = MemoryOperand::with_base_displ(ARGUMENTS, place as i64);
         self.push(Instruction::with2(code, self.vector(to), from)?);
+        Ok(())
+    }
+
+    /// A vector that will stand behind the code.
+    pub(super) fn load_constant(&mut self, to: u32, bytes: Vec<u8>) -> Done {
+        let behind = MemoryOperand::with_base_displ(Register::RIP, 0);
+        let load =
+            if self.width == Width::Zmm { Code::EVEX_Vmovups_zmm_k1z_zmmm512 } else { Code::VEX_Vmovups_ymm_ymmm256 };
+        let place = self.push(Instruction::with2(load, self.vector(to), behind)?);
+        self.constants.push((place, bytes));
+        Ok(())
+    }
+
+    /// The vectors that were asked for, each once.
+    fn write_constants(&mut self) -> Done {
+        let mut asked = std::mem::take(&mut self.constants);
+        asked.sort_by(|(_, a), (_, b)| a.cmp(b));
+        for alike in asked.chunk_by(|(_, a), (_, b)| a == b) {
+            let address = self.code.len() as u64 + 1;
+            for quarter in alike[0].1.chunks(16) {
+                self.push(Instruction::with_declare_byte(quarter)?);
+            }
+            for &(load, _) in alike {
+                self.code[load].set_memory_displacement64(address);
+            }
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::super::Binding;
 use super::builder::straight;
-use super::row_loop::{ROWS, Rows};
+use super::row_loop::{ABREAST, Rows};
 use crate::ir::{AxisId, Dtype, Fold, Id};
 use crate::nest::{Nest, SlotId, Step};
 
@@ -127,7 +127,7 @@ pub struct Program {
     /// The places in the body of the steps that give scalars: they come before the loop.
     pub outside: Vec<usize>,
     /// Elements behind the whole iterations, which some lanes of one more take.
-    pub rest: usize,
+    pub tail: usize,
     /// What makes it a loop over rows too.
     pub rows: Option<Rows>,
 }
@@ -165,9 +165,9 @@ impl Program {
         if around.length < WORTH * program.elements() {
             return None;
         }
-        let takes_rest = around.whole && (joins_lanes(nest, body) || !program.adds_to_sums());
-        let rest = if takes_rest { nest.extents[around.axis.index()] % program.elements() } else { 0 };
-        Some(Self { rest: if program.has_maxima() { 0 } else { rest }, ..program })
+        let takes_tail = around.whole && (joins_lanes(nest, body) || !program.adds_to_sums());
+        let tail = if takes_tail { nest.extents[around.axis.index()] % program.elements() } else { 0 };
+        Some(Self { tail: if program.has_maxima() { 0 } else { tail }, ..program })
     }
 
     fn has_maxima(&self) -> bool {
@@ -189,7 +189,7 @@ impl Program {
     pub fn copies(&self) -> usize {
         if let Some(rows) = &self.rows {
             let of_rows = rows.once > 0 || self.line.iter().any(|action| matches!(action, Action::Row(_)));
-            return if of_rows || self.indexed { 1 } else { ROWS };
+            return if of_rows || self.indexed { 1 } else { ABREAST };
         }
         let maxima = !self.folds.is_empty() && self.folds.iter().all(|fold| fold.largest);
         let reads = self.line.iter().all(|a| !matches!(a, Action::Store { .. } | Action::AddSums { .. }));

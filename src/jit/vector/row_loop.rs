@@ -21,7 +21,7 @@ use crate::ir::{AxisId, Dtype, Id, Kind, Op};
 use crate::nest::{Nest, Place, SlotId, Step, TILE};
 
 /// Rows that run side by side.
-pub const ROWS: usize = 4;
+pub const ABREAST: usize = 4;
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Rows {
@@ -82,11 +82,11 @@ pub(super) fn of_rows(nest: &Nest, binding: &Binding, rows: AxisId, body: &[Step
         (step.unsigned_abs() <= ROWS_REACH).then_some(step)
     };
     let steps = program.streams.iter().map(step).collect::<Option<Vec<_>>>()?;
-    let rest = length % program.elements();
+    let tail = length % program.elements();
     for (stream, step) in program.streams.iter_mut().zip(&steps) {
-        stream.ahead = stream.ahead.max(ROWS_AHEAD).max(ROWS * step.unsigned_abs() * program.real.size());
+        stream.ahead = stream.ahead.max(ROWS_AHEAD).max(ABREAST * step.unsigned_abs() * program.real.size());
     }
-    Some(Program { rest, rows: Some(Rows { length, steps, sums, once }), ..program })
+    Some(Program { tail, rows: Some(Rows { length, steps, sums, once }), ..program })
 }
 
 /// Whether what is computed for a row has the same bits in f32 as in f64, which it is computed in where a row has a loop of its

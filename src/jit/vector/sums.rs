@@ -64,10 +64,10 @@ impl Assembler<'_> {
                 self.push(Instruction::with_branch(Code::Jl_rel32_64, start as u64 + 1)?);
             }
         }
-        if self.program.rest > 0 {
-            self.ending = true;
+        if self.program.tail > 0 {
+            self.in_tail = true;
             let done = self.iteration(rows)?;
-            self.ending = false;
+            self.in_tail = false;
             if !done {
                 return Ok(false);
             }

@@ -5,7 +5,7 @@ use super::call::Arguments;
 use super::codes::Width;
 use super::encode::encode;
 use super::program::{Program, STRIDE};
-use super::row_loop::ROWS;
+use super::row_loop::ABREAST;
 use crate::ir::Dtype;
 use crate::losses::*;
 use crate::nest::{Layout, Nest};
@@ -44,7 +44,7 @@ fn verify(program: &Program, width: Width) {
     let Some(code) = encode(program, width).unwrap() else { return };
     let size = Arguments::of(program).size as u64;
     let (mut saved, mut addresses) = (vec![], vec![]);
-    // How many bytes a vector that is a mask lets through, or how many lanes a mask register; and the bits for the next one.
+    // How many bytes a vector that is a mask lets through; the lanes of a mask register, by bit; and the bits for the next one.
     let mut masks: HashMap<Register, u64> = HashMap::new();
     let mut bits = 0;
     for instruction in Decoder::new(64, &code, DecoderOptions::NONE).iter() {
@@ -52,11 +52,10 @@ fn verify(program: &Program, width: Width) {
         match instruction.mnemonic() {
             Mnemonic::Push => saved.push(instruction.op0_register()),
             Mnemonic::Pop => assert_eq!(saved.pop(), Some(instruction.op0_register())),
-            Mnemonic::Ret => break, // masks stand behind it
+            Mnemonic::Ret => break, // constants stand behind it
             Mnemonic::Mov if instruction.op0_register() == Register::R11D => bits = instruction.immediate32(),
             Mnemonic::Kmovw => {
-                masks.insert(instruction.op0_register(), u64::from(bits.trailing_ones()));
-                assert!(bits.count_ones() == bits.trailing_ones() || instruction.op0_register() == Register::K5);
+                masks.insert(instruction.op0_register(), u64::from(bits));
             }
             _ => {}
         }
@@ -84,20 +83,43 @@ fn verify(program: &Program, width: Width) {
             }
             _ => {
                 let address = addresses.iter().position(|&known| known == base).expect("an address from the arguments");
-                element(program, address, &instruction, bytes);
+                match masks.get(&instruction.op_mask()) {
+                    Some(&lanes) if !FIRST_LANES.contains(&instruction.op_mask()) => {
+                        stored_among_others(program, address, &instruction, lanes);
+                    }
+                    _ => element(program, address, &instruction, bytes),
+                }
             }
         }
     }
     assert!(saved.is_empty());
 }
 
+/// Masks of the first lanes; others are of lanes among others.
+const FIRST_LANES: [Register; 3] = [Register::K2, Register::K3, Register::K4];
+
 /// The bytes of memory that an instruction touches, as its mask has it.
 fn touched(program: &Program, instruction: &Instruction, masks: &HashMap<Register, u64>) -> u64 {
     match (instruction.op_mask(), instruction.mnemonic()) {
-        (mask @ Register::K2, _) => masks[&mask] * program.real.size() as u64,
-        (mask @ (Register::K3 | Register::K4), _) => masks[&mask] * 8,
+        (mask, _) if FIRST_LANES.contains(&mask) => {
+            let (bits, lane) = (masks[&mask], if mask == Register::K2 { program.real.size() as u64 } else { 8 });
+            assert_eq!(bits.count_ones(), bits.trailing_ones());
+            u64::from(bits.count_ones()) * lane
+        }
         (_, Mnemonic::Vmaskmovps | Mnemonic::Vmaskmovpd) => masks[&instruction.op1_register()],
         _ => instruction.memory_size().size() as u64,
+    }
+}
+
+/// Holds a store of some lanes of a vector against the elements of a stream that has others in between.
+fn stored_among_others(program: &Program, address: usize, instruction: &Instruction, lanes: u64) {
+    let (stride, size) = (program.streams[address].stride as u64, program.real.size() as u64);
+    assert_eq!((instruction.memory_index(), instruction.memory_displacement64() % STRIDE as u64), (Register::None, 0));
+    assert!(instruction.op0_kind() == OpKind::Memory && !instruction.zeroing_masking());
+    let first = instruction.memory_displacement64() / size;
+    for lane in (0..64).filter(|lane| lanes >> lane & 1 == 1) {
+        let place = first + lane;
+        assert!(place.is_multiple_of(stride) && place / stride < program.elements() as u64, "beside the lanes");
     }
 }
 
@@ -107,7 +129,7 @@ fn element(program: &Program, address: usize, instruction: &Instruction, bytes: 
     let (size, bytes) = (program.real.size() as i64, bytes as i64);
     let Some(stream) = program.streams.get(address) else {
         assert_eq!(instruction.memory_index(), Register::None);
-        assert!((0..=8 * ROWS as i64 - bytes).contains(&place), "beside the sums of the rows");
+        assert!((0..=8 * ABREAST as i64 - bytes).contains(&place), "beside the sums of the rows");
         return;
     };
     if stream.stride != 1 {
@@ -117,6 +139,13 @@ fn element(program: &Program, address: usize, instruction: &Instruction, bytes: 
             return;
         }
         let stride = stream.stride as i64;
+        let last = (program.elements() as i64 - 1) * stride * size;
+        if bytes == STRIDE as i64 {
+            // Read as a whole, from the first lane's element to the last's.
+            assert!((2..=4).contains(&stride) && instruction.op0_kind() == OpKind::Register, "{instruction}");
+            assert!((0..=last + size - bytes).contains(&place), "behind the last lane");
+            return;
+        }
         assert!(bytes == size && place % (stride * size) == 0);
         assert!((0..program.elements() as i64).contains(&(place / (stride * size))), "beside the lanes");
         return;
@@ -156,8 +185,12 @@ fn code_touches_its_elements_only() {
             all.extend(programs(&TripletLoss::new(), &three, &["pred", "positive", "negative"]));
             let cosine = [x("input1"), x("input2"), per_row("label")];
             all.extend(programs(&CosineEmbeddingLoss::new(), &cosine, &["input1", "input2"]));
-            let short = |name: &str| Spec::new(name, real, &[rows.max(300), 3]);
-            all.extend(programs(&L2Loss::new(), &[short("pred"), short("label")], &["pred", "label"]));
+            for few in 2..=4 {
+                let short = |name: &str| Spec::new(name, real, &[rows.max(300), few]);
+                let two = [short("pred"), short("label")];
+                all.extend(programs(&L2Loss::new(), &two, &["pred", "label"]));
+                all.extend(programs(&LogisticLoss::new(), &two, &["pred", "label"]));
+            }
             let rows_across = [Spec::new("pred", real, &[7, rows, 300]), Spec::new("label", Dtype::I32, &[7, 300])];
             all.extend(programs(&SoftmaxCELoss::new().axis(1), &rows_across, &["pred"]));
             row_loops += all.iter().filter(|(_, program)| program.rows.is_some()).count();

@@ -1,4 +1,4 @@
-//! Ends of rows: the elements behind the whole iterations, in some lanes of one more. The other lanes read nothing, write
+//! Tails of rows: the elements behind the whole iterations, in some lanes of one more. The other lanes read nothing, write
 //! nothing, and add nothing.
 
 use super::codes::{self, Width};
@@ -14,7 +14,7 @@ impl Assembler<'_> {
     /// How many lanes of a part have elements.
     pub(super) fn lanes(&self, part: usize) -> usize {
         let all = self.width.bytes() / self.program.real.size();
-        if self.ending { self.program.rest.saturating_sub(part % self.parts * all).min(all) } else { all }
+        if self.in_tail { self.program.tail.saturating_sub(part % self.parts * all).min(all) } else { all }
     }
 
     fn is_partial(&self, part: usize) -> bool {
@@ -29,10 +29,10 @@ impl Assembler<'_> {
 
     /// Sets the masks that AVX-512 has registers for.
     pub(super) fn prepare_masks(&mut self) -> Done {
-        if self.program.rest == 0 || self.width == Width::Ymm {
+        if self.program.tail == 0 || self.width == Width::Ymm {
             return Ok(());
         }
-        let bits = (1u32 << self.program.rest) - 1;
+        let bits = (1u32 << self.program.tail) - 1;
         self.mask(MASK, bits)?;
         if self.program.streams.iter().any(|stream| stream.doubled) {
             self.mask(HALVES[0], bits & 0xff)?;
@@ -82,7 +82,7 @@ impl Assembler<'_> {
     }
 
     /// Adds to a fold's lanes.
-    pub(super) fn add_ending(&mut self, total: u32, from: u32, part: usize) -> Done {
+    pub(super) fn add_tail(&mut self, total: u32, from: u32, part: usize) -> Done {
         let add = codes::add(self.width, self.program.real);
         if !self.is_partial(part) {
             return self.three(add, total, total, from);
@@ -115,28 +115,7 @@ impl Assembler<'_> {
 
     /// A mask that lets so many bytes through, where masks are vectors.
     pub(super) fn load_mask(&mut self, to: u32, bytes: usize) -> Done {
-        let behind = MemoryOperand::with_base_displ(Register::RIP, 0);
-        let place = self.push(Instruction::with2(Code::VEX_Vmovups_ymm_ymmm256, self.vector(to), behind)?);
-        self.masks.push((place, bytes));
-        Ok(())
-    }
-
-    /// The masks that were asked for, behind the code.
-    pub(super) fn write_masks(&mut self) -> Done {
-        let asked = std::mem::take(&mut self.masks);
-        let mut sizes: Vec<usize> = asked.iter().map(|&(_, bytes)| bytes).collect();
-        sizes.sort_unstable();
-        sizes.dedup();
-        for bytes in sizes {
-            let mask: Vec<u8> = (0..self.width.bytes()).map(|byte| if byte < bytes { 0xff } else { 0 }).collect();
-            let address = self.code.len() as u64 + 1;
-            for half in mask.chunks(16) {
-                self.push(Instruction::with_declare_byte(half)?);
-            }
-            for &(load, _) in asked.iter().filter(|(_, wanted)| *wanted == bytes) {
-                self.code[load].set_memory_displacement64(address);
-            }
-        }
-        Ok(())
+        let mask = (0..self.width.bytes()).map(|byte| if byte < bytes { 0xff } else { 0 }).collect();
+        self.load_constant(to, mask)
     }
 }

@@ -1,0 +1,203 @@
+//! Elements that are no neighbours: to vectors and back. Where few lie between them, AVX-512 reads all that lies there and its
+//! lanes change places; else they are taken lane by lane.
+
+use super::codes::Width;
+use super::encode::{ADDRESSES, Assembler, Done};
+use super::program::{Action, STRIDE};
+use crate::ir::Dtype;
+use iced_x86::{Code, Instruction, MemoryOperand, Register};
+
+/// Elements from lane to lane, at most, for which all between them is read too.
+const NEAR: usize = 4;
+
+/// Which elements of each vector of memory are lanes', of those that are stored.
+const STORED: [Register; 3] = [Register::K5, Register::K6, Register::K7];
+
+impl Assembler<'_> {
+    /// Whether a stream's elements are so near that those between them are read too. What is stored has masks of one kind.
+    pub(super) fn is_near(&self, stream: usize) -> bool {
+        let near = self.near(stream);
+        let stored = self.stored().any(|other| other == stream);
+        self.width == Width::Zmm && !self.in_tail && near.is_some() && !(stored && near != self.stored_near())
+    }
+
+    fn near(&self, stream: usize) -> Option<usize> {
+        let found = &self.program.streams[stream];
+        usize::try_from(found.stride).ok().filter(|stride| (2..=NEAR).contains(stride) && !found.doubled)
+    }
+
+    fn stored(&self) -> impl Iterator<Item = usize> {
+        let store = |action: &Action| if let Action::Store { stream, .. } = *action { Some(stream) } else { None };
+        self.program.line.iter().filter_map(store)
+    }
+
+    fn stored_near(&self) -> Option<usize> {
+        self.stored().find_map(|stream| self.near(stream))
+    }
+
+    fn lanes_of_vector(&self) -> usize {
+        STRIDE / self.program.real.size()
+    }
+
+    /// Sets the masks of what is stored among other elements.
+    pub(super) fn prepare_stored(&mut self) -> Done {
+        let Some(stride) = self.stored_near().filter(|_| self.width == Width::Zmm) else { return Ok(()) };
+        let lanes = self.lanes_of_vector();
+        for (vector, &mask) in STORED.iter().enumerate().take(kinds(stride)) {
+            let bits = (0..lanes).filter(|place| (vector * lanes + place).is_multiple_of(stride));
+            self.mask(mask, bits.map(|place| 1 << place).sum())?;
+        }
+        Ok(())
+    }
+
+    /// Vectors of memory from the first lane's element to the last's: the last one ends with that.
+    pub(super) fn load_near(&mut self, to: u32, stream: usize) -> Done {
+        let (Some(stride), lanes, spare) = (self.near(stream), self.lanes_of_vector(), self.registers.spare) else {
+            return Ok(());
+        };
+        let single = self.program.real == Dtype::F32;
+        let first = |vector: usize| if vector + 1 < stride { vector * lanes } else { (stride - 1) * (lanes - 1) };
+        self.load(spare, self.element(stream, 0))?;
+        for vector in 1..stride {
+            // Lanes of the vectors before are where they were, or in the very first.
+            let index = |lane: usize| match lane * stride {
+                place if place >= vector * lanes => lanes + (place - first(vector)).min(lanes - 1),
+                place if vector == 1 => place,
+                _ => lane,
+            };
+            let indices: Vec<usize> = (0..lanes).map(index).collect();
+            let next = self.element(stream, first(vector));
+            let (code, index, kept) = match (vector, single) {
+                (1, true) => (Code::EVEX_Vpermi2ps_zmm_k1z_zmm_zmmm512b32, to, spare),
+                (1, false) => (Code::EVEX_Vpermi2pd_zmm_k1z_zmm_zmmm512b64, to, spare),
+                (_, true) => (Code::EVEX_Vpermt2ps_zmm_k1z_zmm_zmmm512b32, spare, spare),
+                (_, false) => (Code::EVEX_Vpermt2pd_zmm_k1z_zmm_zmmm512b64, spare, spare),
+            };
+            self.load_indices(index, &indices)?;
+            self.push(Instruction::with3(code, self.vector(to), self.vector(kept), next)?);
+        }
+        Ok(())
+    }
+
+    /// Into vectors of memory, of whose elements only those of the lanes are written.
+    pub(super) fn store_near(&mut self, stream: usize, from: u32) -> Done {
+        let (Some(stride), lanes, spare) = (self.near(stream), self.lanes_of_vector(), self.registers.spare) else {
+            return Ok(());
+        };
+        let (permute, store) = match self.program.real {
+            Dtype::F32 => (Code::EVEX_Vpermps_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vmovups_zmmm512_k1z_zmm),
+            _ => (Code::EVEX_Vpermpd_zmm_k1z_zmm_zmmm512b64, Code::EVEX_Vmovupd_zmmm512_k1z_zmm),
+        };
+        for vector in 0..stride {
+            let indices: Vec<usize> = (0..lanes).map(|place| (vector * lanes + place) / stride).collect();
+            self.load_indices(spare, &indices)?;
+            self.three(permute, spare, spare, from)?;
+            let to = self.element(stream, vector * lanes);
+            let mask = STORED[vector % kinds(stride)];
+            self.push_masked(Instruction::with2(store, to, self.vector(spare))?, mask, false)?;
+        }
+        Ok(())
+    }
+
+    /// Numbers of lanes, as wide as they are.
+    fn load_indices(&mut self, to: u32, indices: &[usize]) -> Done {
+        let size = self.program.real.size();
+        let bytes = indices.iter().flat_map(|&index| index.to_le_bytes()[..size].to_vec()).collect();
+        self.load_constant(to, bytes)
+    }
+
+    /// An element from the first lane's on. The address moves on with every iteration.
+    fn element(&self, stream: usize, place: usize) -> MemoryOperand {
+        MemoryOperand::with_base_displ(ADDRESSES[stream], (place * self.program.real.size()) as i64)
+    }
+
+    /// A lane of a stream that is no neighbour of the one before. Its address moves on with every iteration.
+    fn lane(&self, stream: usize, lane: usize) -> MemoryOperand {
+        let place = self.program.streams[stream].stride as i64 * (lane * self.program.real.size()) as i64;
+        MemoryOperand::with_base_displ(ADDRESSES[stream], place)
+    }
+
+    pub(super) fn load_lanes(&mut self, to: u32, stream: usize, part: usize) -> Done {
+        let single = self.program.real == Dtype::F32;
+        let per_quarter = 16 / self.program.real.size();
+        let (quarters, lanes) = (self.width.bytes() / 16, self.lanes(part));
+        for quarter in 0..lanes.div_ceil(per_quarter) {
+            let first = (part * quarters + quarter) * per_quarter;
+            let narrow = Register::XMM0 + if quarter == 0 { to } else { self.registers.spare };
+            let low = if single { Code::EVEX_Vmovss_xmm_k1z_m32 } else { Code::EVEX_Vmovsd_xmm_k1z_m64 };
+            let low = if self.width == Width::Zmm {
+                low
+            } else if single {
+                Code::VEX_Vmovss_xmm_m32
+            } else {
+                Code::VEX_Vmovsd_xmm_m64
+            };
+            self.push(Instruction::with2(low, narrow, self.lane(stream, first))?);
+            for lane in 1..per_quarter.min(lanes - quarter * per_quarter) {
+                let from = self.lane(stream, first + lane);
+                let next = match (self.width, single) {
+                    (Width::Zmm, true) => Instruction::with4(
+                        Code::EVEX_Vinsertps_xmm_xmm_xmmm32_imm8,
+                        narrow,
+                        narrow,
+                        from,
+                        (lane as u32) << 4,
+                    ),
+                    (Width::Ymm, true) => Instruction::with4(
+                        Code::VEX_Vinsertps_xmm_xmm_xmmm32_imm8,
+                        narrow,
+                        narrow,
+                        from,
+                        (lane as u32) << 4,
+                    ),
+                    (Width::Zmm, false) => Instruction::with3(Code::EVEX_Vmovhpd_xmm_xmm_m64, narrow, narrow, from),
+                    (Width::Ymm, false) => Instruction::with3(Code::VEX_Vmovhpd_xmm_xmm_m64, narrow, narrow, from),
+                };
+                self.push(next?);
+            }
+            if quarter > 0 {
+                let code = match self.width {
+                    Width::Zmm => Code::EVEX_Vinsertf32x4_zmm_k1z_zmm_xmmm128_imm8,
+                    Width::Ymm => Code::VEX_Vinsertf128_ymm_ymm_xmmm128_imm8,
+                };
+                let to = self.vector(to);
+                self.push(Instruction::with4(code, to, to, narrow, quarter as u32)?);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn store_lanes_of(&mut self, stream: usize, from: u32, part: usize) -> Done {
+        let single = self.program.real == Dtype::F32;
+        let per_quarter = 16 / self.program.real.size();
+        let (quarters, lanes) = (self.width.bytes() / 16, self.lanes(part));
+        let (narrow, wide) = (Register::XMM0 + self.registers.spare, self.vector(from));
+        for quarter in 0..lanes.div_ceil(per_quarter) {
+            self.quarter(narrow, wide, quarter)?;
+            for lane in 0..per_quarter.min(lanes - quarter * per_quarter) {
+                let to = self.lane(stream, (part * quarters + quarter) * per_quarter + lane);
+                let next = match (self.width, single, lane) {
+                    (Width::Zmm, true, 0) => Instruction::with2(Code::EVEX_Vmovss_m32_k1_xmm, to, narrow),
+                    (Width::Ymm, true, 0) => Instruction::with2(Code::VEX_Vmovss_m32_xmm, to, narrow),
+                    (Width::Zmm, true, _) => {
+                        Instruction::with3(Code::EVEX_Vextractps_rm32_xmm_imm8, to, narrow, lane as u32)
+                    }
+                    (Width::Ymm, true, _) => {
+                        Instruction::with3(Code::VEX_Vextractps_rm32_xmm_imm8, to, narrow, lane as u32)
+                    }
+                    (Width::Zmm, false, 0) => Instruction::with2(Code::EVEX_Vmovlpd_m64_xmm, to, narrow),
+                    (Width::Ymm, false, 0) => Instruction::with2(Code::VEX_Vmovlpd_m64_xmm, to, narrow),
+                    (Width::Zmm, false, _) => Instruction::with2(Code::EVEX_Vmovhpd_m64_xmm, to, narrow),
+                    (Width::Ymm, false, _) => Instruction::with2(Code::VEX_Vmovhpd_m64_xmm, to, narrow),
+                };
+                self.push(next?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The masks that there are for elements so far from each other: a power of two divides a vector.
+fn kinds(stride: usize) -> usize {
+    if stride.is_power_of_two() { 1 } else { stride }
+}
