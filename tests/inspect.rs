@@ -3,8 +3,8 @@
 
 mod support;
 
-use lossjit::inspect::{Report, Stage, Validity, prove};
-use lossjit::ir::{Graph, Kind};
+use lossjit::inspect::{COLLAPSED, Report, Stage, Validity, prove};
+use lossjit::ir::{Graph, Input, Kind, Output};
 use lossjit::losses::*;
 use lossjit::oracle::graph::{Buffer, evaluate};
 use lossjit::runtime::pipeline::{self, Stages};
@@ -64,6 +64,7 @@ fn losses() -> Vec<Subject> {
             vec![f64("input1", &[3, 4]), f64("input2", &[3, 4]), int("label", &[3])],
             vec!["input1", "input2"],
         ),
+        (Box::new(L2Loss::new()), vec![f64("pred", &[3, 2, 4]), f64("label", &[3, 2, 4])], vec!["pred", "label"]),
         (Box::new(SDMLLoss::new()), vec![f64("x1", &[3, 2]), f64("x2", &[3, 2])], vec!["x1", "x2"]),
         (
             Box::new(CTCLoss::new().zero_infinity(true)),
@@ -96,22 +97,39 @@ fn judge(name: &str, stages: &Stages, extents: &[usize], random: &mut fastrand::
         graph.inputs.iter().map(|i| buffers[stages.joint.find_input(&i.name).unwrap().index()].clone()).collect()
     };
     let values = |graph: &Graph| evaluate(graph, extents, &named(graph)).unwrap();
-    let proofs = prove(stages, &nest).unwrap();
+    // The same elements along the axes of the nest, for formulas behind the step that collapses some.
+    let shaped = |graph: &Graph| -> Vec<Buffer> {
+        let shape = |i: &Input| i.axes.iter().map(|a| nest.extents[a.index()]).collect::<Vec<_>>();
+        let shaped = |(i, buffer): (&Input, Buffer)| match buffer {
+            Buffer::Float(x) => Buffer::Float(x.into_shape_with_order(shape(i)).unwrap()),
+            Buffer::Int(x) => Buffer::Int(x.into_shape_with_order(shape(i)).unwrap()),
+        };
+        graph.inputs.iter().zip(named(graph)).map(shaped).collect()
+    };
+    let in_nest = |graph: &Graph| -> Vec<ArrayD<f64>> {
+        let found = evaluate(graph, &nest.extents, &shaped(graph)).unwrap();
+        let shape = |o: &Output| o.axes.iter().map(|a| extents[a.index()]).collect::<Vec<_>>();
+        graph.outputs.iter().zip(found).map(|(o, x)| x.into_shape_with_order(shape(o)).unwrap()).collect()
+    };
+    let proofs = prove(stages, extents, &nest).unwrap();
     assert_eq!(proofs.len(), stages.joint.outputs.len());
-    let compiled = values(&nest.graph);
+    let compiled = in_nest(&nest.graph);
     let mut steps = 0;
     for (proof, compiled) in proofs.iter().zip(compiled) {
         let formulas = proof.formulas().unwrap();
         agree(&values(&stages.trace), &values(&formulas[0]), 1e-12).unwrap();
-        for (step, pair) in proof.steps.iter().zip(formulas.windows(2)) {
+        let collapsed = proof.steps.iter().position(|step| step.rule == COLLAPSED).unwrap_or(formulas.len());
+        let values =
+            |place: usize| if place > collapsed { in_nest(&formulas[place]) } else { values(&formulas[place]) };
+        for (place, (step, pair)) in proof.steps.iter().zip(formulas.windows(2)).enumerate() {
             if step.validity != Validity::Derivative {
-                agree(&values(&pair[0]), &values(&pair[1]), 1e-9).unwrap_or_else(|problem| {
+                agree(&values(place), &values(place + 1), 1e-9).unwrap_or_else(|problem| {
                     panic!("{name}, {}: {}: {problem}\n{}{}", proof.output, step.rule, pair[0], pair[1])
                 });
                 steps += 1;
             }
         }
-        agree(&[compiled], &values(formulas.last().unwrap()), 0.0).unwrap();
+        agree(&[compiled], &values(formulas.len() - 1), 0.0).unwrap();
     }
     steps
 }

@@ -10,7 +10,7 @@ use lossjit::simplify::simplify;
 use lossjit::{Dtype, Error};
 use ndarray::ArrayD;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use support::{Case, Machine, agree, case, smallest};
+use support::{Case, Machine, agree, case, shaped_like, smallest};
 
 /// How much was checked, or what is wrong.
 type Verdict = Result<usize, String>;
@@ -128,6 +128,7 @@ fn judge(
     let text = machine.nest.to_string();
     if interpreted {
         let nest = nest::evaluate(&machine.nest, &case.inputs).map_err(|e| format!("{e}\n{text}"))?;
+        let nest = shaped_like(wanted, nest)?;
         agree(wanted, &nest, tolerance).map_err(|problem| format!("nest: {problem}\n{text}"))?;
     }
     let found = machine.run(case)?;

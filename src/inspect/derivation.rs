@@ -14,6 +14,8 @@ pub const DERIVATIVE: &str = "derivative";
 /// The name of the step that writes sizes as numbers, and divisors that are powers of two as factors; a sum along an axis
 /// of one element is its term.
 pub const SIZED: &str = "sizes as numbers, powers of two as factors";
+/// The step that makes one axis of several that follow each other in memory.
+pub const COLLAPSED: &str = "axes that follow each other as one";
 /// The name of the step that writes composites out: log-sum-exp by its maximum, sigmoid and softplus by `exp(−|x|)`.
 pub const WRITTEN_OUT: &str = "composites written out";
 
@@ -139,7 +141,7 @@ fn guards(rule: &Rule) -> Vec<String> {
 ///
 /// # Errors
 /// A run of the rules was ended by a limit; else none but faults of the compiler.
-pub fn prove(stages: &Stages, nest: &Nest) -> Result<Vec<Proof>> {
+pub fn prove(stages: &Stages, extents: &[usize], nest: &Nest) -> Result<Vec<Proof>> {
     if stages.reports.iter().any(|report| !report.saturated) {
         let problem = "the rules were ended by a limit, before they had said all: what they did cannot be proven again";
         return Err(Error::Declaration { loss: stages.joint.name.clone(), problem: problem.into() });
@@ -151,7 +153,8 @@ pub fn prove(stages: &Stages, nest: &Nest) -> Result<Vec<Proof>> {
     let first: Vec<ProofStep> = first.into_iter().flatten().map(|step| of(Stage::Simplify, step)).collect();
     let simple = first.last().map_or(start, |step| step.whole);
     let mut proofs = vec![];
-    let sized = sized(&stages.joint, &nest.extents)?;
+    let numbers = sized(&stages.joint, extents)?;
+    let collapsed = sized(&numbers, &nest.extents)?;
     for (output, chain) in stages.grad.outputs.iter().zip(explain(&stages.grad, &stages.joint, &mut terms)?) {
         let mut steps = first.clone();
         let derived = import(&mut terms, &stages.grad.nodes, output.value)?;
@@ -167,7 +170,11 @@ pub fn prove(stages: &Stages, nest: &Nest) -> Result<Vec<Proof>> {
             });
         }
         steps.extend(chain.into_iter().map(|step| of(Stage::Joint, step)));
-        let last = [(SIZED, Validity::Exact, &sized), (WRITTEN_OUT, Validity::Real, &nest.graph)];
+        let last = [
+            (SIZED, Validity::Exact, &numbers),
+            (COLLAPSED, Validity::Real, &collapsed),
+            (WRITTEN_OUT, Validity::Real, &nest.graph),
+        ];
         for (rule, validity, graph) in last {
             let before = steps.last().map_or(start, |step| step.whole);
             let place = graph.outputs.iter().find(|o| o.name == output.name);

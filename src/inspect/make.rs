@@ -7,9 +7,8 @@ use super::report::{AxisSize, Buffer, Listing, Origin, Report, RuleCount, SCHEMA
 use crate::error::Result;
 use crate::grad::{Wanted, grad};
 use crate::ir::{AxisId, Graph};
-use crate::jit::{Binding, assembly, clif, symbol};
+use crate::jit::{assembly, clif, symbol};
 use crate::losses::Loss;
-use crate::nest::Nest;
 use crate::runtime::pipeline::{self, Stages};
 use crate::runtime::{Compiled, Signature};
 use crate::simplify::{self, simplify};
@@ -37,8 +36,8 @@ impl Report {
         let (nest, binding, stages) = (&kernel.nest, &kernel.binding, compiled.stages());
         let joint = &stages.joint;
         let places = Places::of(&[&stages.trace, &stages.simplify, &stages.grad, joint, &nest.graph]);
-        let mut listings = listings(stages, nest, binding, &places)?;
-        let (proofs, unexplained) = match prove(stages, nest) {
+        let mut listings = listings(compiled, &places)?;
+        let (proofs, unexplained) = match prove(stages, compiled.extents(), nest) {
             Ok(proofs) => (proofs, None),
             Err(error) => (vec![], Some(error.to_string())),
         };
@@ -71,15 +70,16 @@ impl Report {
 }
 
 /// All stages, each linked to the one that it was made from.
-fn listings(stages: &Stages, nest: &Nest, binding: &Binding, places: &Places) -> Result<Vec<Listing>> {
-    let Stages { trace, simplify: simple, grad: derived, joint, wanted, .. } = stages;
+fn listings(compiled: &Compiled, places: &Places) -> Result<Vec<Listing>> {
+    let Stages { trace, simplify: simple, grad: derived, joint, wanted, .. } = compiled.stages();
+    let (nest, binding) = (&compiled.kernel().nest, &compiled.kernel().binding);
     let simplified = |graph: &Graph| Ok(simplify(graph)?.0);
     let first = listing::graph(Stage::Trace, trace, None, places);
     let second = listing::graph(Stage::Simplify, simple, Some((&first, &made_from(trace, simplified)?)), places);
     let from = made_from(simple, |graph| grad(graph, wanted))?;
     let third = listing::graph(Stage::Grad, derived, Some((&second, &from)), places);
     let fourth = listing::graph(Stage::Joint, joint, Some((&third, &made_from(derived, simplified)?)), places);
-    let from = made_from(joint, |graph| Ok(pipeline::nest(graph, &nest.extents, &binding.layout)?.graph))?;
+    let from = made_from(joint, |graph| Ok(pipeline::nest(graph, compiled.extents(), &binding.layout)?.graph))?;
     let loops = listing::nest(nest, (&fourth, &from), places);
     let first_step = listing::first_step(nest);
     let code = listing::code(Stage::Clif, &clif(nest, binding)?, &loops, first_step);

@@ -49,7 +49,7 @@ mod svg;
 pub(crate) mod table;
 mod text;
 
-pub use derivation::{DERIVATIVE, Proof, ProofStep, SIZED, WRITTEN_OUT, prove};
+pub use derivation::{COLLAPSED, DERIVATIVE, Proof, ProofStep, SIZED, WRITTEN_OUT, prove};
 pub use report::{
     AxisSize, Buffer, BufferCost, Cost, Derivation, Formula, Line, Listing, LoopCost, Machine, Measured, Node, Origin,
     Report, RewriteStep, RuleCount, SCHEMA, Simplification, Stage, Validity,

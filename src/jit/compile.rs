@@ -203,7 +203,7 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
 }
 
 /// The name of a kernel: the loss, what is computed, and the dtype and extents of the first input, as in
-/// `softmax_cross_entropy.value_and_grad.f32[512,32000]`.
+/// `softmax_cross_entropy.value_and_grad.f32[512,32000]`; collapsed axes have their elements in the last of them.
 pub fn symbol(nest: &Nest, binding: &Binding) -> String {
     let graph = &nest.graph;
     let value = graph.outputs.iter().any(|o| o.name == "out");

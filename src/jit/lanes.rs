@@ -108,16 +108,16 @@ impl Emitter<'_> {
         };
         self.lane_axis = Some(axis);
         let extent = self.nest.extents[axis.index()];
-        let of = Lanes { axis, span, body, folds: &folds };
+        let work = Lanes { axis, span, body, folds: &folds };
         let joins = vector_loop.is_none() && joins_lanes(self.nest, body) && !self.is_cut(axis);
         if joins {
-            self.joined_lanes(of, width)?;
+            self.joined_lanes(work, width)?;
         }
         let mut left = vector_loop.as_ref().map_or(extent, |(program, _)| self.left_by(axis, program));
         for (lanes, copies) in [(width, unroll), (width, 1), (1, 1)] {
             if !joins && copies * lanes <= left {
                 let turns = whole.then(|| left / (copies * lanes));
-                first = self.lane_loop(of, first, turns, lanes, copies)?;
+                first = self.lane_loop(work, first, turns, lanes, copies)?;
                 left = if whole { left % (copies * lanes) } else { left };
             }
         }
@@ -131,51 +131,51 @@ impl Emitter<'_> {
     /// where that is known.
     fn lane_loop(
         &mut self,
-        of: Lanes,
+        work: Lanes,
         first: Value,
         turns: Option<usize>,
         lanes: usize,
         copies: usize,
     ) -> Result<Value> {
-        let parts = self.start_parts(of.folds, lanes, copies);
-        let stop = self.b.ins().iadd_imm_s(of.span.length, 1 - (copies * lanes) as i64);
-        let end =
-            self.repeated(turns, first, stop, (copies * lanes) as i64, |e, index| e.copies(of, index, lanes, &parts))?;
-        self.close_parts(of.folds, &parts);
+        let parts = self.start_parts(work.folds, lanes, copies);
+        let stop = self.b.ins().iadd_imm_s(work.span.length, 1 - (copies * lanes) as i64);
+        let end = self
+            .repeated(turns, first, stop, (copies * lanes) as i64, |e, index| e.copies(work, index, lanes, &parts))?;
+        self.close_parts(work.folds, &parts);
         Ok(end)
     }
 
     /// All elements of a tile whose sums have one order for all vector levels: the last ones are added in the lanes of the whole
     /// iterations.
-    fn joined_lanes(&mut self, of: Lanes, width: usize) -> Result<()> {
-        let Span { length, whole, .. } = of.span;
-        let (iteration, extent) = (COPIES * width, self.nest.extents[of.axis.index()]);
-        let parts = self.start_parts(of.folds, width, COPIES);
+    fn joined_lanes(&mut self, work: Lanes, width: usize) -> Result<()> {
+        let Span { length, whole, .. } = work.span;
+        let (iteration, extent) = (COPIES * width, self.nest.extents[work.axis.index()]);
+        let parts = self.start_parts(work.folds, width, COPIES);
         let stop = self.b.ins().iadd_imm_s(length, 1 - iteration as i64);
         let first = self.b.ins().iconst(types::I64, 0);
         let end = self.repeated(whole.then(|| extent / iteration), first, stop, iteration as i64, |e, index| {
-            e.copies(of, index, width, &parts)
+            e.copies(work, index, width, &parts)
         })?;
         let tail = extent % iteration;
         if tail > 0 {
             let turns = whole.then_some(1);
-            self.repeated(turns, end, length, iteration as i64, |e, index| e.tail(of, index, tail, width, &parts))?;
+            self.repeated(turns, end, length, iteration as i64, |e, index| e.tail(work, index, tail, width, &parts))?;
         }
-        self.close_parts(of.folds, &parts);
+        self.close_parts(work.folds, &parts);
         Ok(())
     }
 
     /// So many elements that are no whole iteration: vectors as far as they go, then single elements, each in its lane of the
     /// next one.
-    fn tail(&mut self, of: Lanes, index: Value, tail: usize, width: usize, parts: &[Vec<Variable>]) -> Result<()> {
+    fn tail(&mut self, work: Lanes, index: Value, tail: usize, width: usize, parts: &[Vec<Variable>]) -> Result<()> {
         let whole = tail / width;
-        self.copies(of, index, width, &parts[..whole])?;
+        self.copies(work, index, width, &parts[..whole])?;
         for lane in 0..tail % width {
             let index = self.b.ins().iadd_imm_s(index, (whole * width + lane) as i64);
-            let single = self.start_parts(of.folds, 1, 1);
-            self.turn(of, index, &single[0])?;
+            let single = self.start_parts(work.folds, 1, 1);
+            self.turn(work, index, &single[0])?;
             self.lanes = width;
-            for ((&fold, &part), &single) in of.folds.iter().zip(&parts[whole]).zip(&single[0]) {
+            for ((&fold, &part), &single) in work.folds.iter().zip(&parts[whole]).zip(&single[0]) {
                 let (known, value) = (self.b.use_var(part), self.b.use_var(single));
                 let nothing = self.float_const(0.0, true);
                 let value = self.b.ins().insertlane(nothing, value, lane as u8);
@@ -201,23 +201,23 @@ impl Emitter<'_> {
     }
 
     /// The body for as many vectors of `lanes` elements as there are parts, one behind the other.
-    fn copies(&mut self, of: Lanes, index: Value, lanes: usize, parts: &[Vec<Variable>]) -> Result<()> {
+    fn copies(&mut self, work: Lanes, index: Value, lanes: usize, parts: &[Vec<Variable>]) -> Result<()> {
         parts.iter().enumerate().try_for_each(|(copy, parts)| {
             let index = self.b.ins().iadd_imm_s(index, (copy * lanes) as i64);
-            self.turn(of, index, parts)
+            self.turn(work, index, parts)
         })
     }
 
     /// The body for the lanes from an index of the tile on, which takes its folds into these parts.
-    fn turn(&mut self, of: Lanes, index: Value, parts: &[Variable]) -> Result<()> {
-        let along = self.b.ins().iadd(of.span.start, index);
-        self.at.insert(of.axis, along);
+    fn turn(&mut self, work: Lanes, index: Value, parts: &[Variable]) -> Result<()> {
+        let along = self.b.ins().iadd(work.span.start, index);
+        self.at.insert(work.axis, along);
         self.tile_index = Some(index);
         let (running, env) = (self.running.clone(), self.env.clone());
-        for (fold, &part) in of.folds.iter().zip(parts) {
+        for (fold, &part) in work.folds.iter().zip(parts) {
             self.running.insert(*fold, Running { total: part });
         }
-        self.body(of.body)?;
+        self.body(work.body)?;
         (self.running, self.env) = (running, env);
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! is named by its id in the graph, and the nest has no arithmetic of its own.
 
 mod check;
+mod collapse;
 mod expand;
 mod in_place;
 mod native;
@@ -16,6 +17,7 @@ mod text;
 mod tile;
 
 pub use check::{check, check_on};
+pub use collapse::collapse;
 pub use expand::{expand, sized};
 pub use in_place::check_in_place;
 pub use pairs::{PairSum, Term, pair_sum};

@@ -375,7 +375,7 @@ impl<'g> Walk<'g> {
         self.graph.as_point(value).is_some() && self.graph.ids().any(compares)
     }
 
-    /// Lanes that are no neighbours in memory are read one by one.
+    /// Lanes that are no neighbours in memory take several instructions, or are read one by one.
     fn read_cost(&self, read: Id) -> u32 {
         let (Some((input, indices)), Some(blocks)) = (self.graph.as_read(read), self.plan.blocks) else { return 2 };
         let mut dims = indices.iter().zip(&self.layout.inputs[input.index()]);

@@ -377,8 +377,8 @@ fn has_largest(graph: &Graph, axis: AxisId) -> bool {
     graph.ids().any(|id| matches!(graph.as_fold(id), Some((Fold::Amax, bound, _)) if bound == axis))
 }
 
-/// Whether rows gain by being turned. Elementary functions are called for a row's few elements else. Arithmetic alone has
-/// lanes enough in four of them: to turn these takes longer.
+/// Whether rows gain by being turned. Elementary functions are called for a row's few elements else. Arithmetic alone gains
+/// where lanes would be empty: four elements fill a narrow vector.
 fn is_short(graph: &Graph, inner: AxisId, length: usize, row: usize) -> bool {
     if graph.ids().any(|id| graph.as_point(id).is_some_and(|(point, _)| point.is_math())) {
         let (most, in_all) = SHORT_OF_EXPONENTIALS;

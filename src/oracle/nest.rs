@@ -12,21 +12,36 @@ mod parts;
 
 use super::graph::Buffer;
 use crate::error::{Error, Result};
-use crate::ir::{AxisId, Fold, Id, Op, Point};
+use crate::ir::{AxisId, Fold, Id, Input, Op, Point};
 use crate::nest::{Columns, Nest, Place, SlotId, Source, Step, TILE};
 use ndarray::{ArrayD, IxDyn};
 use number::{Number, apply};
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Runs a nest: arrays along the outputs' axes, in that order. `inputs` has one buffer per input of its graph.
+/// Runs a nest: arrays along the outputs' axes, in that order. `inputs` has one buffer per input of its graph, of as many elements
+/// as its axes have there: where these were collapsed, of another shape.
 ///
 /// # Errors
 /// [`Error::Internal`] where a step cannot be done.
 pub fn evaluate(nest: &Nest, inputs: &[Buffer]) -> Result<Vec<ArrayD<f64>>> {
-    let mut machine = Machine::new(nest, inputs);
+    let inputs = shaped(nest, inputs).map_err(|problem| Error::internal("nest", problem))?;
+    let mut machine = Machine::new(nest, &inputs);
     machine.body(&nest.body).map_err(|problem| Error::internal("nest", problem))?;
     machine.results().map_err(|problem| Error::internal("nest", problem))
+}
+
+/// The inputs in the shapes that they have in the nest.
+fn shaped(nest: &Nest, inputs: &[Buffer]) -> Done<Vec<Buffer>> {
+    let shaped = |(input, buffer): (&Input, &Buffer)| {
+        let shape: Vec<usize> = input.axes.iter().map(|a| nest.extents[a.index()]).collect();
+        let reshaped = match buffer {
+            Buffer::Float(x) => x.to_shape(shape).map(|x| Buffer::Float(x.into_owned())),
+            Buffer::Int(x) => x.to_shape(shape).map(|x| Buffer::Int(x.into_owned())),
+        };
+        reshaped.map_err(|e| format!("{}: {e}", input.name))
+    };
+    nest.graph.inputs.iter().zip(inputs).map(shaped).collect()
 }
 
 type Done<T = ()> = Result<T, String>;

@@ -73,6 +73,12 @@ impl Compiled {
         &self.0.stages
     }
 
+    /// By axis of the declaration.
+    #[cfg(feature = "inspect")]
+    pub(crate) fn extents(&self) -> &[usize] {
+        &self.0.extents
+    }
+
     /// The kernel with its nest.
     pub fn kernel(&self) -> &Kernel {
         &self.0.kernel

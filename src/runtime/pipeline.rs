@@ -6,7 +6,7 @@ use crate::grad::{HEAD, Halves, Wanted, grad, grad_name, saved_name, scale_by_he
 use crate::ir::{AxisId, Graph, MAX_NODES};
 use crate::jit::{Binding, Kernel, compile};
 use crate::losses::Loss;
-use crate::nest::{Layout, Nest, expand, schedule};
+use crate::nest::{Layout, Nest, collapse, expand, schedule};
 use crate::simplify::{Report, simplify};
 use crate::trace::{Port, Spec, Trace, Tracer};
 use std::{panic, thread};
@@ -62,7 +62,12 @@ pub fn graphs(trace: &Graph, wanted: &Wanted) -> Result<Stages> {
 
 /// The nest for known extents and strides.
 pub fn nest(joint: &Graph, extents: &[usize], layout: &Layout) -> Result<Nest> {
-    with_stack(joint, || stage!("nest", joint.name, schedule(&expand(joint, extents)?, extents, layout)))
+    with_stack(joint, || {
+        stage!("nest", joint.name, {
+            let (graph, extents) = collapse(joint, extents, layout)?;
+            schedule(&expand(&graph, &extents)?, &extents, layout)
+        })
+    })
 }
 
 /// The machine code of a joint graph.

@@ -6,8 +6,9 @@ use super::guard::{Flush, Guarded, running};
 use lossjit::Dtype;
 use lossjit::ir::{AxisId, Kind};
 use lossjit::jit::{Binding, Kernel, Status, compile};
-use lossjit::nest::{Layout, Nest, Step, expand, schedule, split};
+use lossjit::nest::{Layout, Nest, Step, split};
 use lossjit::oracle::graph::Buffer;
+use lossjit::runtime::pipeline;
 use ndarray::{ArrayD, IxDyn};
 
 /// Strides with the axes in a random order in memory, and sometimes room between rows.
@@ -58,7 +59,7 @@ impl Machine {
             _ => Dtype::I64,
         });
         let binding = Binding { real, widen: seed % 2 == 1, inputs: dtypes.collect(), layout: layout.clone() };
-        let mut nest = schedule(&expand(&case.graph, &case.extents)?, &case.extents, &layout)?;
+        let mut nest = pipeline::nest(&case.graph, &case.extents, &layout)?;
         if seed % 3 == 1 {
             smaller_blocks(&mut nest.body);
         }

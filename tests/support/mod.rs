@@ -41,6 +41,14 @@ impl fmt::Display for Case {
     }
 }
 
+/// Results of a nest in the shapes of others: collapsed axes have all their elements along one of them.
+pub fn shaped_like(wanted: &[ArrayD<f64>], found: Vec<ArrayD<f64>>) -> Result<Vec<ArrayD<f64>>, String> {
+    let shaped = |(wanted, found): (&ArrayD<f64>, ArrayD<f64>)| {
+        found.into_shape_with_order(wanted.raw_dim()).map_err(|e| e.to_string())
+    };
+    wanted.iter().zip(found).map(shaped).collect()
+}
+
 /// Whether two results agree within `tolerance` times the largest magnitude of the first, which counts as 1 at least;
 /// NaN agrees with NaN, and an infinity with itself.
 ///

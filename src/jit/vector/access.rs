@@ -45,14 +45,20 @@ impl Assembler<'_> {
         if self.program.streams[stream].stride == 1 {
             return self.load_part(to, self.memory(stream, part, 0), part);
         }
-        if self.is_near(stream) { self.load_near(to, stream) } else { self.load_lanes(to, stream, part) }
+        match self.near(stream) {
+            Some(distance) => self.load_near(to, stream, distance),
+            None => self.load_lanes(to, stream, part),
+        }
     }
 
     pub(super) fn store_stream(&mut self, stream: usize, from: u32, part: usize) -> Done {
         if self.program.streams[stream].stride == 1 {
             return self.store_part(self.memory(stream, part, 0), from, part);
         }
-        if self.is_near(stream) { self.store_near(stream, from) } else { self.store_lanes_of(stream, from, part) }
+        match self.near(stream) {
+            Some(distance) => self.store_near(stream, from, distance),
+            None => self.store_lanes_of(stream, from, part),
+        }
     }
 
     /// 16 bytes of a vector.

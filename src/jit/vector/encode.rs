@@ -1,7 +1,7 @@
 //! A program as machine code: a function of the address of its arguments and of the bytes to go over, or the number of rows, in
 //! the convention of System V.
 //!
-//! An iteration takes 64 bytes of every stream, in one part or in two; parts run one after the other and have
+//! An iteration takes as many elements of every stream as fit into 64 bytes, in one part or in two; parts run one after the other and have
 //! accumulators of their own, so that lane by lane a fold has the same order whatever the width. Sums go to f64 after
 //! every tile.
 

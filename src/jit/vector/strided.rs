@@ -3,27 +3,28 @@
 
 use super::codes::Width;
 use super::encode::{ADDRESSES, Assembler, Done};
-use super::program::{Action, STRIDE};
+use super::program::Action;
 use crate::ir::Dtype;
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
 /// Elements from lane to lane, at most, for which all between them is read too.
 const NEAR: usize = 4;
 
-/// Which elements of each vector of memory are lanes', of those that are stored.
+/// Which elements of a vector of memory are lanes', of those that are stored: of vector `v` place `p` where `v·lanes + p` is a
+/// multiple of their distance. For 2 and 4 all vectors have the same mask.
 const STORED: [Register; 3] = [Register::K5, Register::K6, Register::K7];
 
 impl Assembler<'_> {
-    /// Whether a stream's elements are so near that those between them are read too. What is stored has masks of one kind.
-    pub(super) fn is_near(&self, stream: usize) -> bool {
-        let near = self.near(stream);
+    /// How far apart a stream's elements are, where those between them are read too. What is stored so has the masks of one
+    /// distance; at another one, it is taken lane by lane.
+    pub(super) fn near(&self, stream: usize) -> Option<usize> {
         let stored = self.stored().any(|other| other == stream);
-        self.width == Width::Zmm && !self.in_tail && near.is_some() && !(stored && near != self.stored_near())
+        let masked = |distance: &usize| !stored || Some(*distance) == self.stored_near();
+        self.distance(stream).filter(|_| self.width == Width::Zmm && !self.in_tail).filter(masked)
     }
 
-    fn near(&self, stream: usize) -> Option<usize> {
-        let found = &self.program.streams[stream];
-        usize::try_from(found.stride).ok().filter(|stride| (2..=NEAR).contains(stride) && !found.doubled)
+    fn distance(&self, stream: usize) -> Option<usize> {
+        usize::try_from(self.program.streams[stream].stride).ok().filter(|distance| (2..=NEAR).contains(distance))
     }
 
     fn stored(&self) -> impl Iterator<Item = usize> {
@@ -32,68 +33,63 @@ impl Assembler<'_> {
     }
 
     fn stored_near(&self) -> Option<usize> {
-        self.stored().find_map(|stream| self.near(stream))
-    }
-
-    fn lanes_of_vector(&self) -> usize {
-        STRIDE / self.program.real.size()
+        self.stored().find_map(|stream| self.distance(stream))
     }
 
     /// Sets the masks of what is stored among other elements.
     pub(super) fn prepare_stored(&mut self) -> Done {
-        let Some(stride) = self.stored_near().filter(|_| self.width == Width::Zmm) else { return Ok(()) };
-        let lanes = self.lanes_of_vector();
-        for (vector, &mask) in STORED.iter().enumerate().take(kinds(stride)) {
-            let bits = (0..lanes).filter(|place| (vector * lanes + place).is_multiple_of(stride));
+        let Some(distance) = self.stored_near().filter(|_| self.width == Width::Zmm) else { return Ok(()) };
+        debug_assert!(self.program.rows.is_none(), "rows have masks of their own");
+        let lanes = self.program.elements();
+        for (vector, &mask) in STORED.iter().enumerate().take(masks_for(distance)) {
+            let bits = (0..lanes).filter(|place| (vector * lanes + place).is_multiple_of(distance));
             self.mask(mask, bits.map(|place| 1 << place).sum())?;
         }
         Ok(())
     }
 
     /// Vectors of memory from the first lane's element to the last's: the last one ends with that.
-    pub(super) fn load_near(&mut self, to: u32, stream: usize) -> Done {
-        let (Some(stride), lanes, spare) = (self.near(stream), self.lanes_of_vector(), self.registers.spare) else {
-            return Ok(());
-        };
+    pub(super) fn load_near(&mut self, to: u32, stream: usize, distance: usize) -> Done {
+        let (lanes, spare) = (self.program.elements(), self.registers.spare);
         let single = self.program.real == Dtype::F32;
-        let first = |vector: usize| if vector + 1 < stride { vector * lanes } else { (stride - 1) * (lanes - 1) };
+        let first = |vector: usize| if vector + 1 < distance { vector * lanes } else { (distance - 1) * (lanes - 1) };
         self.load(spare, self.element(stream, 0))?;
-        for vector in 1..stride {
-            // Lanes of the vectors before are where they were, or in the very first.
-            let index = |lane: usize| match lane * stride {
+        for vector in 1..distance {
+            // From two vectors, the lanes that are in one of them; then, lane by lane, from what is there already or the next
+            // vector. Lanes of vectors to come get anything.
+            let from = |lane: usize| match lane * distance {
                 place if place >= vector * lanes => lanes + (place - first(vector)).min(lanes - 1),
                 place if vector == 1 => place,
                 _ => lane,
             };
-            let indices: Vec<usize> = (0..lanes).map(index).collect();
+            let indices: Vec<usize> = (0..lanes).map(from).collect();
             let next = self.element(stream, first(vector));
-            let (code, index, kept) = match (vector, single) {
-                (1, true) => (Code::EVEX_Vpermi2ps_zmm_k1z_zmm_zmmm512b32, to, spare),
-                (1, false) => (Code::EVEX_Vpermi2pd_zmm_k1z_zmm_zmmm512b64, to, spare),
-                (_, true) => (Code::EVEX_Vpermt2ps_zmm_k1z_zmm_zmmm512b32, spare, spare),
-                (_, false) => (Code::EVEX_Vpermt2pd_zmm_k1z_zmm_zmmm512b64, spare, spare),
+            // The first takes its indices from where the result goes, the others from the second operand.
+            let (code, index) = match (vector, single) {
+                (1, true) => (Code::EVEX_Vpermi2ps_zmm_k1z_zmm_zmmm512b32, to),
+                (1, false) => (Code::EVEX_Vpermi2pd_zmm_k1z_zmm_zmmm512b64, to),
+                (_, true) => (Code::EVEX_Vpermt2ps_zmm_k1z_zmm_zmmm512b32, spare),
+                (_, false) => (Code::EVEX_Vpermt2pd_zmm_k1z_zmm_zmmm512b64, spare),
             };
             self.load_indices(index, &indices)?;
-            self.push(Instruction::with3(code, self.vector(to), self.vector(kept), next)?);
+            self.push(Instruction::with3(code, self.vector(to), self.vector(spare), next)?);
         }
         Ok(())
     }
 
     /// Into vectors of memory, of whose elements only those of the lanes are written.
-    pub(super) fn store_near(&mut self, stream: usize, from: u32) -> Done {
-        let (Some(stride), lanes, spare) = (self.near(stream), self.lanes_of_vector(), self.registers.spare) else {
-            return Ok(());
-        };
+    pub(super) fn store_near(&mut self, stream: usize, from: u32, distance: usize) -> Done {
+        let (lanes, spare) = (self.program.elements(), self.registers.spare);
         let (permute, store) = match self.program.real {
             Dtype::F32 => (Code::EVEX_Vpermps_zmm_k1z_zmm_zmmm512b32, Code::EVEX_Vmovups_zmmm512_k1z_zmm),
             _ => (Code::EVEX_Vpermpd_zmm_k1z_zmm_zmmm512b64, Code::EVEX_Vmovupd_zmmm512_k1z_zmm),
         };
-        for vector in 0..stride {
-            let indices: Vec<usize> = (0..lanes).map(|place| (vector * lanes + place) / stride).collect();
+        for vector in 0..distance {
+            let indices: Vec<usize> = (0..lanes).map(|place| (vector * lanes + place) / distance).collect();
             self.load_indices(spare, &indices)?;
             self.three(permute, spare, spare, from)?;
             let to = self.element(stream, vector * lanes);
-            let mask = STORED[vector % kinds(stride)];
+            let mask = STORED[vector % masks_for(distance)];
             self.push_masked(Instruction::with2(store, to, self.vector(spare))?, mask, false)?;
         }
         Ok(())
@@ -197,7 +193,7 @@ impl Assembler<'_> {
     }
 }
 
-/// The masks that there are for elements so far from each other: a power of two divides a vector.
-fn kinds(stride: usize) -> usize {
-    if stride.is_power_of_two() { 1 } else { stride }
+/// The masks for elements so far from each other: a power of two divides a vector.
+fn masks_for(distance: usize) -> usize {
+    if distance.is_power_of_two() { 1 } else { distance }
 }
