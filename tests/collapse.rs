@@ -1,9 +1,9 @@
 //! Which axes are one: those that follow each other in all memory, and mean nothing else.
 
 use lossjit::ir::parse;
-use lossjit::losses::L2Loss;
+use lossjit::losses::{L2Loss, SoftmaxCELoss};
 use lossjit::nest::{Layout, collapse};
-use lossjit::{HybridBlock, View};
+use lossjit::{HybridBlock, View, inputs};
 use ndarray::Array;
 
 /// The extents of a graph's axes, collapsed, for buffers in row-major memory but where strides are given for the first input.
@@ -30,6 +30,12 @@ fn rows_of_images_are_rows() {
     assert_eq!(collapsed(SQUARES, &[5, 3, 4], None), [5, 1, 12]);
     assert_eq!(collapsed(SQUARES, &[5, 1, 4], None), [5, 1, 4]);
     assert_eq!(collapsed(SQUARES, &[5, 0, 4], None), [5, 0, 4]);
+    let more = SQUARES.replace("n i j]", "n i k j]").replace("@i @j", "@i @k @j").replace("sum @j %1", "sum @j %1k");
+    let more = more.replace("%2[n i]: float = sum @j %1k", "%2[n i k]: float = sum @j %1\n%3[n i]: float = sum @k %2");
+    let more =
+        more.replace("%3[n]: float = sum @i %2", "%4[n]: float = sum @i %3").replace("out[n] = %3", "out[n] = %4");
+    assert_eq!(collapsed(&more, &[5, 3, 1, 4], None), [5, 1, 1, 12], "beside an axis of one element");
+    assert_eq!(collapsed(&more, &[5, 3, 2, 4], None), [5, 1, 1, 24]);
     let all = SQUARES
         .replace("out[n] = %3", "%4: float = sum @n %3\nout[one] = %4")
         .replace("float)", "float) over n i j one");
@@ -84,6 +90,19 @@ fn what_tells_axes_apart_keeps_them() {
     assert_eq!(with(&turned), [5, 3, 4], "an output with its axes the other way round");
     let shifted = "graph g(x[n i j]: float, k[n]: int)\n%0[n]: int = read k @n\n%1[n i]: float = read x @n @i %0\n%2[n]: float = sum @i %1\nout[n] = %2\n";
     assert_eq!(collapsed(shifted, &[5, 3, 4], None), [5, 3, 4], "one column, chosen by data");
+}
+
+/// The error names the place in the array as it was given, not along the one axis of the loops.
+#[test]
+fn wrong_classes_are_found_in_images() {
+    let pred = Array::<f32, _>::zeros((2, 5, 3, 4));
+    let mut label = Array::<i32, _>::zeros((2, 3, 4));
+    label[[1, 2, 3]] = 5;
+    let block = HybridBlock::new(SoftmaxCELoss::new().axis(1)).hybridize();
+    let told = block.forward::<f32>(&inputs! { pred: &pred, label: &label }).unwrap_err().to_string();
+    let declared = HybridBlock::new(SoftmaxCELoss::new().axis(1));
+    let wanted = declared.forward::<f32>(&inputs! { pred: &pred, label: &label }).unwrap_err().to_string();
+    assert!(told.contains("[1, 2, 3]") && told == wanted, "{told}");
 }
 
 /// The same numbers from images in one piece, in lines apart, and as declared.

@@ -23,6 +23,10 @@ const LARGE: &[Use] = &[
     ("SoftmaxCELoss", &[("pred", &[301, 1501]), ("label", &[301])], &[]),
     ("SoftmaxCELoss", &[("pred", &[64, 21, 301]), ("label", &[64, 301])], &[("axis", "1")]),
     ("SoftmaxCELoss", &[("pred", &[301, 1501]), ("label", &[301])], &[("reduction", "mean")]),
+    // Images, and one sum over all elements: several axes are one.
+    ("L2Loss", &[("pred", &[31, 3, 70, 71]), ("label", &[31, 3, 70, 71])], &[]),
+    ("SoftmaxCELoss", &[("pred", &[5, 7, 90, 91]), ("label", &[5, 90, 91])], &[("axis", "1")]),
+    ("PoissonNLLLoss", &[("pred", &[30_011, 7]), ("target", &[30_011, 7])], &[]),
     ("SoftmaxCELoss", &[("pred", &[40_001, 7]), ("label", &[40_001])], &[]),
     // Rows so short that lanes run from row to row, and elements change places among them.
     ("HuberLoss", &[("pred", &[90_001, 2]), ("label", &[90_001, 2])], &[]),

@@ -154,7 +154,7 @@ fn machine<T: Real>(
     Ok(std::iter::once(found.value).chain(found.grads.into_iter().map(|(_, grad)| grad)).map(wide).collect())
 }
 
-/// The largest distance, relative to the largest magnitude; an infinity or NaN is no distance from itself.
+/// The largest distance of elements in their order, relative to the largest magnitude; an infinity or NaN is no distance from itself.
 fn distance(wanted: &ArrayD<f64>, found: &ArrayD<f64>) -> f64 {
     let scale = wanted.iter().filter(|x| x.is_finite()).fold(f64::MIN_POSITIVE, |scale, x| scale.max(x.abs()));
     let apart = |(&a, &b): (&f64, &f64)| if a == b || a.is_nan() && b.is_nan() { 0.0 } else { (a - b).abs() / scale };

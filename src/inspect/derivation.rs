@@ -14,7 +14,7 @@ pub const DERIVATIVE: &str = "derivative";
 /// The name of the step that writes sizes as numbers, and divisors that are powers of two as factors; a sum along an axis
 /// of one element is its term.
 pub const SIZED: &str = "sizes as numbers, powers of two as factors";
-/// The step that makes one axis of several that follow each other in memory.
+/// The name of the step that makes one axis of several that follow each other in memory.
 pub const COLLAPSED: &str = "axes that follow each other as one";
 /// The name of the step that writes composites out: log-sum-exp by its maximum, sigmoid and softplus by `exp(−|x|)`.
 pub const WRITTEN_OUT: &str = "composites written out";
@@ -46,7 +46,8 @@ pub struct ProofStep {
 }
 
 impl Proof {
-    /// The formula before the first step and after each, as graphs with one output.
+    /// The formula before the first step and after each, as graphs with one output. Those behind [`COLLAPSED`] are along the axes
+    /// that the nest has, of its extents.
     ///
     /// # Errors
     /// A formula is no graph: it varies along an axis that the output does not have.
@@ -176,6 +177,9 @@ pub fn prove(stages: &Stages, extents: &[usize], nest: &Nest) -> Result<Vec<Proo
             (WRITTEN_OUT, Validity::Real, &nest.graph),
         ];
         for (rule, validity, graph) in last {
+            if rule == COLLAPSED && nest.extents == extents {
+                continue;
+            }
             let before = steps.last().map_or(start, |step| step.whole);
             let place = graph.outputs.iter().find(|o| o.name == output.name);
             let place = place.ok_or_else(|| Error::internal("explain", "an output is gone"))?;

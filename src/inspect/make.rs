@@ -45,7 +45,7 @@ impl Report {
         for listing in listings.iter_mut().filter(|listing| listing.stage == Stage::Nest) {
             listing.nodes.iter_mut().zip(&named).for_each(|(node, name)| node.name.clone_from(name));
         }
-        let axes = nest.graph.axes.iter().zip(&nest.extents);
+        let axes = nest.graph.axes.iter().zip(compiled.extents());
         Ok(Self {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),

@@ -5,17 +5,20 @@
 //! ```
 //!
 //! Two axes may be collapsed where every buffer that has one of them has both, side by side and one stride apart as in row-major
-//! memory, and every value varies along both or neither. The inner one then runs over all their elements, and the outer one has one
+//! memory, and every value varies along both or neither, but for a fold along the inner one that only the same fold along the outer
+//! one uses. The inner one then runs over all their elements, and the outer one has one
 //! index. Loops are longer so: an image is a row, and a small last axis costs nothing.
 
 use super::{Layout, sized};
 use crate::error::Result;
 use crate::ir::{AxisId, Graph, Id, Op};
+use std::collections::BTreeSet;
 
-/// Indices of an axis, at most: an index is an integer as wide as the floats are.
+/// Indices of an axis, at most: in f32 an index is an integer as wide as the floats are.
 const LONGEST: usize = i32::MAX as usize;
 
-/// The graph with its sizes as numbers, and the extents of its axes, most of them in few of these. A buffer's strides stay as they are.
+/// The graph with its sizes as numbers, and the extents of its axes: of collapsed ones, all but the innermost have one index. Strides
+/// of buffers hold as they are.
 ///
 /// # Errors
 /// None but faults of the compiler.
@@ -35,7 +38,8 @@ fn pairs(graph: &Graph, extents: &[usize]) -> Vec<[AxisId; 2]> {
         let long: Vec<AxisId> = axes.iter().copied().filter(|a| extents[a.index()] > 1).collect();
         long.windows(2).map(|pair| [pair[0], pair[1]]).collect::<Vec<_>>()
     };
-    graph.buffers().flat_map(side_by_side).filter(|[outer, inner]| outer != inner).collect()
+    let found: BTreeSet<[AxisId; 2]> = graph.buffers().flat_map(side_by_side).collect();
+    found.into_iter().filter(|[outer, inner]| outer != inner).collect()
 }
 
 fn are_one(graph: &Graph, extents: &[usize], layout: &Layout, pair: [AxisId; 2]) -> bool {

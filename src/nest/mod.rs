@@ -38,7 +38,7 @@ pub const TILE: usize = 512;
 pub struct Nest {
     /// The arithmetic: expanded, without axes of one element.
     pub graph: Graph,
-    /// By axis of the graph.
+    /// By axis of the graph; where axes were collapsed, not as declared.
     pub extents: Vec<usize>,
     pub slots: Vec<Slot>,
     pub body: Vec<Step>,
@@ -227,6 +227,15 @@ impl Nest {
         let others = beside().fold(0usize, |sum, step| sum.saturating_add(self.work_of(std::slice::from_ref(step), 1)));
         let apart = beside().all(|step| !self.touches(step, axis)) && others <= own / LITTLE;
         (apart && !folds_along(&self.graph, axis, body)).then_some(axis)
+    }
+
+    /// Indices of the parallel axis that one thread does together: a block's, or a tile's where its loop goes by tiles, so that a
+    /// thread's first element lies in memory as the first of all does.
+    pub fn parallel_unit(&self) -> usize {
+        let Some(axis) = self.parallel_axis() else { return 1 };
+        let is_tile = |step: &Step| matches!(step, Step::Tile { axis: along, .. } if *along == axis);
+        let by_tiles = if self.body.iter().any(is_tile) { TILE } else { 1 };
+        self.block().filter(|(block, _)| *block == axis).map_or(by_tiles, |(_, size)| size.max(1))
     }
 
     /// Whether a step runs along an axis, or writes to an output.

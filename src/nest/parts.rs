@@ -1,5 +1,5 @@
 //! Parts: a long loop with sums along its own axis, cut so that threads can share it. Every part has sums of its own, which
-//! are added in the order of the parts. Where the cuts are depends on the extents alone, and so do the results.
+//! are added in the order of the parts. Where the cuts are depends on extents and strides alone, and so do the results.
 //!
 //! Threads come to the parts in rounds: one for each step of parts, and a last one for what stands behind them all. A
 //! round begins at the top of the nest and passes over the parts of the rounds before.

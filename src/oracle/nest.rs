@@ -19,8 +19,8 @@ use number::{Number, apply};
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Runs a nest: arrays along the outputs' axes, in that order. `inputs` has one buffer per input of its graph, of as many elements
-/// as its axes have there: where these were collapsed, of another shape.
+/// Runs a nest: arrays along the outputs' axes, in that order. `inputs` has one buffer per input of its graph. Where axes were
+/// collapsed, inputs may have the shapes declared; results have the nest's, with the same elements in the same order.
 ///
 /// # Errors
 /// [`Error::Internal`] where a step cannot be done.

@@ -41,7 +41,7 @@ struct Program {
     rounds: Box<[usize]>,
     /// See [`Nest::work`](crate::nest::Nest::work).
     work: usize,
-    /// Indices of a block of the loop that threads share; 1 where it has none.
+    /// See [`Nest::parallel_unit`](crate::nest::Nest::parallel_unit).
     block: usize,
     /// Whether it has native kernels that share their rows among threads.
     shares: bool,
@@ -57,8 +57,7 @@ impl Compiled {
     ) -> Self {
         let (nest, work) = (&kernel.nest, kernel.nest.work());
         let rounds = nest.rounds().into();
-        let block =
-            nest.block().filter(|(axis, _)| nest.parallel_axis() == Some(*axis)).map_or(1, |(_, size)| size.max(1));
+        let block = nest.parallel_unit();
         let shares = nest.steps().iter().any(|(_, step)| matches!(step, Step::Pairs { .. }));
         Self(Arc::new(Program { kernel, signature, stages, half, extents, rounds, work, block, shares }))
     }
