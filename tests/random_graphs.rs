@@ -8,7 +8,7 @@ use lossjit::oracle::graph::{Buffer, evaluate};
 use lossjit::oracle::nest;
 use lossjit::simplify::simplify;
 use lossjit::{Dtype, Error};
-use ndarray::ArrayD;
+use ndarray::{ArrayD, IxDyn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use support::{Case, Machine, agree, case, shaped_like, smallest};
 
@@ -47,6 +47,28 @@ fn random_graphs() {
 fn many_random_graphs() {
     for judge in JUDGES {
         run(judge, 1000..20_000);
+    }
+}
+
+/// A quotient of two sums of a row, which the row's elements take: it is computed in lanes along a block of rows.
+#[test]
+fn a_quotient_of_sums() {
+    let text = "graph quotient(z[j i]: float)
+%0[j i]: float = read z @j @i
+%1[j]: float = sum @i %0
+%2[j]: float = log %1
+%3[j i]: float = max %0 %2
+%4[i]: float = sum @j %3
+out[i] = %4
+";
+    let graph = parse(text).unwrap();
+    for extents in [[2, 20], [3, 20], [5, 33], [40, 300]] {
+        let element = |place: ndarray::Dim<ndarray::IxDynImpl>| {
+            0.5 + (place[0] * 7 % 11) as f64 + (place[1] * 5 % 13) as f64 / 8.0
+        };
+        let inputs = vec![Buffer::Float(ArrayD::from_shape_fn(IxDyn(&[extents[1], extents[0]]), element))];
+        let extents = graph.axes.iter().map(|axis| extents[usize::from(axis == "j")]).collect();
+        assert!(machine_of_gradients(&Case { graph: graph.clone(), extents, inputs }).unwrap() > 0);
     }
 }
 

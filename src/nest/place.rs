@@ -239,10 +239,11 @@ impl<'g> Walk<'g> {
         }
     }
 
-    /// Whether a value is a sum, or the function of one that is taken for all rows.
+    /// Whether a value is a sum, or the elementary function of one that is called for all rows.
     fn has_digits(&self, value: Id) -> bool {
         let is_sum = |id: Id| matches!(self.graph.as_fold(id), Some((Fold::Sum, ..)));
-        let of_sum = || self.graph.as_point(value).is_some_and(|(_, args)| args.iter().all(|&arg| is_sum(arg)));
+        let point = |(point, args): (Point, &[Id])| point.is_math() && args.iter().all(|&arg| is_sum(arg));
+        let of_sum = || self.graph.as_point(value).is_some_and(point);
         is_sum(value) || self.plan.flat.contains(&value) && of_sum()
     }
 
