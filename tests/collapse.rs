@@ -30,12 +30,10 @@ fn rows_of_images_are_rows() {
     assert_eq!(collapsed(SQUARES, &[5, 3, 4], None), [5, 1, 12]);
     assert_eq!(collapsed(SQUARES, &[5, 1, 4], None), [5, 1, 4]);
     assert_eq!(collapsed(SQUARES, &[5, 0, 4], None), [5, 0, 4]);
-    let more = SQUARES.replace("n i j]", "n i k j]").replace("@i @j", "@i @k @j").replace("sum @j %1", "sum @j %1k");
-    let more = more.replace("%2[n i]: float = sum @j %1k", "%2[n i k]: float = sum @j %1\n%3[n i]: float = sum @k %2");
-    let more =
-        more.replace("%3[n]: float = sum @i %2", "%4[n]: float = sum @i %3").replace("out[n] = %3", "out[n] = %4");
-    assert_eq!(collapsed(&more, &[5, 3, 1, 4], None), [5, 1, 1, 12], "beside an axis of one element");
-    assert_eq!(collapsed(&more, &[5, 3, 2, 4], None), [5, 1, 1, 24]);
+    let more = "graph g(x[n i k j]: float)\n%0[n i k j]: float = read x @n @i @k @j\n%1[n i k]: float = sum @j %0
+%2[n i]: float = sum @k %1\n%3[n]: float = sum @i %2\nout[n] = %3\n";
+    assert_eq!(collapsed(more, &[5, 3, 1, 4], None), [5, 1, 1, 12], "beside an axis of one element");
+    assert_eq!(collapsed(more, &[5, 3, 2, 4], None), [5, 1, 1, 24]);
     let all = SQUARES
         .replace("out[n] = %3", "%4: float = sum @n %3\nout[one] = %4")
         .replace("float)", "float) over n i j one");

@@ -63,9 +63,7 @@ out[i] = %4
 ";
     let graph = parse(text).unwrap();
     for extents in [[2, 20], [3, 20], [5, 33], [40, 300]] {
-        let element = |place: ndarray::Dim<ndarray::IxDynImpl>| {
-            0.5 + (place[0] * 7 % 11) as f64 + (place[1] * 5 % 13) as f64 / 8.0
-        };
+        let element = |place: IxDyn| 0.5 + (place[0] * 7 % 11) as f64 + (place[1] * 5 % 13) as f64 / 8.0;
         let inputs = vec![Buffer::Float(ArrayD::from_shape_fn(IxDyn(&[extents[1], extents[0]]), element))];
         let extents = graph.axes.iter().map(|axis| extents[usize::from(axis == "j")]).collect();
         assert!(machine_of_gradients(&Case { graph: graph.clone(), extents, inputs }).unwrap() > 0);

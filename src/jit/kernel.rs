@@ -50,9 +50,9 @@ impl Kernel {
     /// # Safety
     /// `buffers` holds the address of the first element of every input and output of the nest's graph, in order. Each
     /// is valid for reads (outputs: writes) at every index within the nest's extents under the binding's strides and
-    /// dtypes, for as long as the call lasts; what lies between neighbours up to four elements apart may be read too, and has no
-    /// effect. No output overlaps another buffer, but for those that the binding's
-    /// layout has in place of an input, which are that input's memory. `scratch` is valid for `self.scratch` bytes, aligned to 64, and used by nobody else.
+    /// dtypes, for as long as the call lasts; what lies between neighbours up to four elements apart may be read too, and has
+    /// no effect. No output overlaps another buffer, but for those that the binding's layout has in place of an input, which
+    /// are that input's memory. `scratch` is valid for `self.scratch` bytes, aligned to 64, and used by nobody else.
     /// `shared` is valid for `self.shared` bytes, aligned to 64, and used by this run's rounds only. `range` lies within the
     /// round; no two ranges of a round overlap, and the rounds before it have been run for all of theirs.
     pub unsafe fn run(

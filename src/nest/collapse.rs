@@ -6,8 +6,8 @@
 //!
 //! Two axes may be collapsed where every buffer that has one of them has both, side by side and one stride apart as in row-major
 //! memory, and every value varies along both or neither, but for a fold along the inner one that only the same fold along the outer
-//! one uses. The inner one then runs over all their elements, and the outer one has one
-//! index. Loops are longer so: an image is a row, and a small last axis costs nothing.
+//! one uses. The inner one then runs over all their elements, and the outer one has one index. Loops are longer so: an image is a
+//! row, and a small last axis costs nothing.
 
 use super::{Layout, sized};
 use crate::error::Result;

@@ -242,8 +242,8 @@ impl<'g> Walk<'g> {
     /// Whether a value is a sum, or the elementary function of one that is called for all rows.
     fn has_digits(&self, value: Id) -> bool {
         let is_sum = |id: Id| matches!(self.graph.as_fold(id), Some((Fold::Sum, ..)));
-        let point = |(point, args): (Point, &[Id])| point.is_math() && args.iter().all(|&arg| is_sum(arg));
-        let of_sum = || self.graph.as_point(value).is_some_and(point);
+        let is_called = |(point, args): (Point, &[Id])| point.is_math() && args.iter().all(|&arg| is_sum(arg));
+        let of_sum = || self.graph.as_point(value).is_some_and(is_called);
         is_sum(value) || self.plan.flat.contains(&value) && of_sum()
     }
 

@@ -47,7 +47,7 @@ impl Assembler<'_> {
         }
         match self.near(stream) {
             Some(distance) => self.load_near(to, stream, distance),
-            None => self.load_lanes(to, stream, part),
+            None => self.load_apart(to, stream, part),
         }
     }
 
@@ -57,7 +57,7 @@ impl Assembler<'_> {
         }
         match self.near(stream) {
             Some(distance) => self.store_near(stream, from, distance),
-            None => self.store_lanes_of(stream, from, part),
+            None => self.store_apart(stream, from, part),
         }
     }
 

@@ -113,41 +113,31 @@ impl Assembler<'_> {
         MemoryOperand::with_base_displ(ADDRESSES[stream], place)
     }
 
-    pub(super) fn load_lanes(&mut self, to: u32, stream: usize, part: usize) -> Done {
+    /// Lane by lane.
+    pub(super) fn load_apart(&mut self, to: u32, stream: usize, part: usize) -> Done {
         let single = self.program.real == Dtype::F32;
         let per_quarter = 16 / self.program.real.size();
         let (quarters, lanes) = (self.width.bytes() / 16, self.lanes(part));
         for quarter in 0..lanes.div_ceil(per_quarter) {
             let first = (part * quarters + quarter) * per_quarter;
             let narrow = Register::XMM0 + if quarter == 0 { to } else { self.registers.spare };
-            let low = if single { Code::EVEX_Vmovss_xmm_k1z_m32 } else { Code::EVEX_Vmovsd_xmm_k1z_m64 };
-            let low = if self.width == Width::Zmm {
-                low
-            } else if single {
-                Code::VEX_Vmovss_xmm_m32
-            } else {
-                Code::VEX_Vmovsd_xmm_m64
+            let low = match (self.width, single) {
+                (Width::Zmm, true) => Code::EVEX_Vmovss_xmm_k1z_m32,
+                (Width::Ymm, true) => Code::VEX_Vmovss_xmm_m32,
+                (Width::Zmm, false) => Code::EVEX_Vmovsd_xmm_k1z_m64,
+                (Width::Ymm, false) => Code::VEX_Vmovsd_xmm_m64,
             };
             self.push(Instruction::with2(low, narrow, self.lane(stream, first))?);
             for lane in 1..per_quarter.min(lanes - quarter * per_quarter) {
                 let from = self.lane(stream, first + lane);
-                let next = match (self.width, single) {
-                    (Width::Zmm, true) => Instruction::with4(
-                        Code::EVEX_Vinsertps_xmm_xmm_xmmm32_imm8,
-                        narrow,
-                        narrow,
-                        from,
-                        (lane as u32) << 4,
-                    ),
-                    (Width::Ymm, true) => Instruction::with4(
-                        Code::VEX_Vinsertps_xmm_xmm_xmmm32_imm8,
-                        narrow,
-                        narrow,
-                        from,
-                        (lane as u32) << 4,
-                    ),
-                    (Width::Zmm, false) => Instruction::with3(Code::EVEX_Vmovhpd_xmm_xmm_m64, narrow, narrow, from),
-                    (Width::Ymm, false) => Instruction::with3(Code::VEX_Vmovhpd_xmm_xmm_m64, narrow, narrow, from),
+                let (insert, high) = match self.width {
+                    Width::Zmm => (Code::EVEX_Vinsertps_xmm_xmm_xmmm32_imm8, Code::EVEX_Vmovhpd_xmm_xmm_m64),
+                    Width::Ymm => (Code::VEX_Vinsertps_xmm_xmm_xmmm32_imm8, Code::VEX_Vmovhpd_xmm_xmm_m64),
+                };
+                let next = if single {
+                    Instruction::with4(insert, narrow, narrow, from, (lane as u32) << 4)
+                } else {
+                    Instruction::with3(high, narrow, narrow, from)
                 };
                 self.push(next?);
             }
@@ -163,7 +153,8 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    pub(super) fn store_lanes_of(&mut self, stream: usize, from: u32, part: usize) -> Done {
+    /// Lane by lane.
+    pub(super) fn store_apart(&mut self, stream: usize, from: u32, part: usize) -> Done {
         let single = self.program.real == Dtype::F32;
         let per_quarter = 16 / self.program.real.size();
         let (quarters, lanes) = (self.width.bytes() / 16, self.lanes(part));
@@ -172,19 +163,16 @@ impl Assembler<'_> {
             self.quarter(narrow, wide, quarter)?;
             for lane in 0..per_quarter.min(lanes - quarter * per_quarter) {
                 let to = self.lane(stream, (part * quarters + quarter) * per_quarter + lane);
-                let next = match (self.width, single, lane) {
-                    (Width::Zmm, true, 0) => Instruction::with2(Code::EVEX_Vmovss_m32_k1_xmm, to, narrow),
-                    (Width::Ymm, true, 0) => Instruction::with2(Code::VEX_Vmovss_m32_xmm, to, narrow),
-                    (Width::Zmm, true, _) => {
-                        Instruction::with3(Code::EVEX_Vextractps_rm32_xmm_imm8, to, narrow, lane as u32)
-                    }
-                    (Width::Ymm, true, _) => {
-                        Instruction::with3(Code::VEX_Vextractps_rm32_xmm_imm8, to, narrow, lane as u32)
-                    }
-                    (Width::Zmm, false, 0) => Instruction::with2(Code::EVEX_Vmovlpd_m64_xmm, to, narrow),
-                    (Width::Ymm, false, 0) => Instruction::with2(Code::VEX_Vmovlpd_m64_xmm, to, narrow),
-                    (Width::Zmm, false, _) => Instruction::with2(Code::EVEX_Vmovhpd_m64_xmm, to, narrow),
-                    (Width::Ymm, false, _) => Instruction::with2(Code::VEX_Vmovhpd_m64_xmm, to, narrow),
+                let (first, later) = match (self.width, single) {
+                    (Width::Zmm, true) => (Code::EVEX_Vmovss_m32_k1_xmm, Code::EVEX_Vextractps_rm32_xmm_imm8),
+                    (Width::Ymm, true) => (Code::VEX_Vmovss_m32_xmm, Code::VEX_Vextractps_rm32_xmm_imm8),
+                    (Width::Zmm, false) => (Code::EVEX_Vmovlpd_m64_xmm, Code::EVEX_Vmovhpd_m64_xmm),
+                    (Width::Ymm, false) => (Code::VEX_Vmovlpd_m64_xmm, Code::VEX_Vmovhpd_m64_xmm),
+                };
+                let next = match (lane, single) {
+                    (0, _) => Instruction::with2(first, to, narrow),
+                    (_, true) => Instruction::with3(later, to, narrow, lane as u32),
+                    (_, false) => Instruction::with2(later, to, narrow),
                 };
                 self.push(next?);
             }
