@@ -9,6 +9,7 @@ mod contract;
 mod lanes;
 mod levels;
 mod spread;
+mod turn;
 
 use crate::ir::Dtype;
 use crate::team;
@@ -66,6 +67,12 @@ impl Matrix {
     fn from(self, [i, j]: [usize; 2], real: Dtype) -> Self {
         let elements = self.strides[0] * i as isize + self.strides[1] * j as isize;
         Self { start: self.start.wrapping_offset(elements * real.size() as isize), ..self }
+    }
+
+    /// The numbers by row of y and row of x.
+    fn turned(self) -> Self {
+        let [rows, columns] = self.strides;
+        Self { strides: [columns, rows], ..self }
     }
 }
 
@@ -140,63 +147,4 @@ impl Pairs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn numbers(count: usize, seed: u64) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
-        };
-        (0..count).map(|_| next()).collect()
-    }
-
-    fn rows(x: &[f32], count: usize, stride: usize) -> Rows {
-        Rows { start: x.as_ptr().cast_mut().cast(), stride: stride as isize, count }
-    }
-
-    #[test]
-    fn agrees_with_the_definition_at_every_size() {
-        for (n, m, depth) in [(1, 1, 1), (3, 5, 7), (4, 8, 16), (9, 6, 33), (5, 300, 600), (2, 3, 1100)] {
-            let (wide, x, y, weight) =
-                (depth + 3, numbers(n * (depth + 3), 1), numbers(m * (depth + 3), 2), numbers(n * m, 3));
-            for term in Term::ALL {
-                let pairs = Pairs { real: Dtype::F32, term, x: rows(&x, n, wide), y: rows(&y, m, wide), depth };
-                let mut out = vec![0f32; n * m];
-                let mut spread = vec![1f32; n * depth];
-                // SAFETY: the buffers have the sizes that are told.
-                unsafe {
-                    pairs.contract(Matrix { start: out.as_mut_ptr().cast(), strides: [m as isize, 1] });
-                    let weight = Matrix { start: weight.as_ptr().cast_mut().cast(), strides: [m as isize, 1] };
-                    pairs.spread(weight, rows(&spread, n, depth), -1.0, true);
-                    std::hint::black_box(&mut spread);
-                }
-                let at = |a: &[f32], row: usize, d: usize| f64::from(a[row * wide + d]);
-                for i in 0..n {
-                    for j in 0..m {
-                        let of = |d| match term {
-                            Term::Difference => (at(&x, i, d) - at(&y, j, d)).powi(2),
-                            Term::Product => at(&x, i, d) * at(&y, j, d),
-                        };
-                        let sum: f64 = (0..depth).map(of).sum();
-                        let terms: f64 = (0..depth).map(|d| of(d).abs()).sum();
-                        assert!((f64::from(out[i * m + j]) - sum).abs() <= 3e-7 * terms);
-                    }
-                    for d in 0..depth {
-                        let of = |j: usize| {
-                            let weight = f64::from(weight[i * m + j]);
-                            match term {
-                                Term::Difference => weight * (at(&x, i, d) - at(&y, j, d)),
-                                Term::Product => weight * at(&y, j, d),
-                            }
-                        };
-                        let sum = 1.0 - (0..m).map(of).sum::<f64>();
-                        let terms = 1.0 + (0..m).map(|j| of(j).abs()).sum::<f64>();
-                        assert!((f64::from(spread[i * depth + d]) - sum).abs() <= 3e-7 * terms);
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -59,7 +59,10 @@ impl Plan {
         let (rows, columns) = (place(first.rows)?, place(first.columns)?);
         let (block, other) = if rows < columns { (first.rows, first.columns) } else { (first.columns, first.rows) };
         let terms = axes(first).iter().try_fold(1usize, |n, a| n.checked_mul(extents[a.index()]))?;
-        let size = BLOCK.min(PAIRS / extents[other.index()].max(1)).max(1).min(extents[block.index()]);
+        // What a block adds to the sums of the blocks before it, it reads and writes whole: larger blocks, fewer times.
+        let adds = sums.iter().any(|sum| sum.weight.is_some() && sum.columns == block);
+        let most = if adds { 2 * BLOCK } else { BLOCK };
+        let size = most.min(PAIRS / extents[other.index()].max(1)).max(1).min(extents[block.index()]);
         let worth = terms >= WORTH && extents[first.depth.index()] > 1 && place(first.depth)? > rows.max(columns);
         let blocks = Blocks { axis: block, size, outside: AxisSet::EMPTY, apart: None };
         let fits = worth && sums.contains(first) && order.first() == Some(&block);

@@ -48,7 +48,7 @@ macro_rules! levels {
             #[target_feature(enable = "avx2,fma")]
             unsafe fn avx2(pairs: &Pairs, weight: Matrix, target: Target) {
                 // SAFETY: the caller's promise.
-                unsafe { spread::<super::lanes::$avx2, 3, 1>(pairs, weight, target) }
+                unsafe { spread::<super::lanes::$avx2, 4, 1>(pairs, weight, target) }
             }
             let target = Target { out, factor, adds };
             // SAFETY: as above.

@@ -3,21 +3,29 @@
 
 #![allow(clippy::needless_range_loop)] // several arrays go by one index
 
-use super::access::{at, row};
-use super::lanes::{CHUNK, Lanes, Real};
+use super::access::{load, row};
+use super::lanes::{CHUNK, Lanes, MOST, Real};
+use super::turn::turn;
 use super::{Matrix, Pairs, Rows, Term};
 use std::array::from_fn;
 use std::mem::MaybeUninit;
 
 /// Elements of a row, and rows, that are packed at once: a panel stays in the second-level cache.
-const SLAB: usize = 512;
-const ROWS: usize = 64;
+const SLAB: usize = 256;
+const ROWS: usize = 128;
 
-/// How often so many rows as a tile has are done for a part of the panel: their weights are in the first-level cache with it.
-const BLOCK: usize = 11;
+/// Rows of x whose weights are packed at once: a multiple of rows of a tile and of lanes. They are in the first-level cache
+/// with a part of the panel.
+const BLOCK: usize = 48;
 
-/// Elements of several vectors, at most.
-const WIDE: usize = 64;
+/// What a call writes down, from the beginning of a line of the cache on, so that no vector lies across two.
+#[repr(align(64))]
+struct Space<T> {
+    /// Parts of rows of y, row by row.
+    panel: [T; SLAB * ROWS],
+    /// For each row of the panel the weights of the packed rows of x.
+    weights: [T; ROWS * BLOCK],
+}
 
 /// Where the result of a spread goes.
 #[derive(Clone, Copy)]
@@ -27,64 +35,29 @@ pub(super) struct Target {
     pub adds: bool,
 }
 
-/// `count` elements as `W` vectors, and 0 behind them.
-///
-/// # Safety
-/// `from` is valid for reads of `count` elements.
-#[inline(always)]
-unsafe fn load<L: Lanes, const W: usize>(from: *const L::Real, count: usize) -> [L; W] {
-    // SAFETY: the caller's promise; the buffer has as many elements as there are lanes.
-    unsafe {
-        if count == W * L::COUNT {
-            return from_fn(|w| L::load(from.add(w * L::COUNT)));
-        }
-        let mut part = [L::Real::ZERO; WIDE];
-        part.as_mut_ptr().copy_from_nonoverlapping(from, count);
-        from_fn(|w| L::load(part.as_ptr().add(w * L::COUNT)))
-    }
-}
-
-/// The first `count` elements of `W` vectors.
-///
-/// # Safety
-/// `to` is valid for writes of `count` elements.
-#[inline(always)]
-unsafe fn store<L: Lanes, const W: usize>(vectors: [L; W], to: *mut L::Real, count: usize) {
-    let whole = count == W * L::COUNT;
-    let mut part = [L::Real::ZERO; WIDE];
-    let place = if whole { to } else { part.as_mut_ptr() };
-    // SAFETY: the caller's promise; the buffer has as many elements as there are lanes.
-    unsafe {
-        for w in 0..W {
-            vectors[w].store(place.add(w * L::COUNT));
-        }
-        if !whole {
-            to.copy_from_nonoverlapping(part.as_ptr(), count);
-        }
-    }
-}
-
 /// The sums of a panel's rows, weighed, for `R` rows of x. What is summed up one after the other is short: chunks have
 /// sums of their own.
 ///
 /// # Safety
-/// The panel is valid for reads of as many times its width as there are weights.
+/// The panel and the weights, from the first row's on, are valid for reads of `count` rows.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     x: [[L; W]; R],
     panel: *const L::Real,
-    weights: &[[L::Real; R]],
+    weights: *const L::Real,
+    count: usize,
 ) -> [[L; W]; R] {
     let zero = L::splat(L::Real::ZERO);
     let mut totals = [[zero; W]; R];
     let mut place = 0;
-    for chunk in weights.chunks(CHUNK) {
+    while place < count {
+        let end = count.min(place + CHUNK);
         let mut sums = [[zero; W]; R];
-        for weights in chunk {
-            // SAFETY: the caller's promise.
+        while place < end {
+            // SAFETY: the caller's promise, here and below.
             let y: [L; W] = from_fn(|w| unsafe { L::load(panel.add((place * W + w) * L::COUNT)) });
             for r in 0..R {
-                let g = L::splat(weights[r]);
+                let g = L::splat(unsafe { *weights.add(place * BLOCK + r) });
                 for w in 0..W {
                     let term = if PRODUCT { y[w] } else { x[r][w].minus(y[w]) };
                     sums[r][w] = g.times_plus(term, sums[r][w]);
@@ -101,113 +74,151 @@ unsafe fn tile<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     totals
 }
 
-/// A panel with the weights of some rows of x: `count` rows of y from `first` on, and of all rows the elements from `d` on,
-/// `long` of them.
+/// A panel's part: `count` rows of y from `first` on, and of all rows the elements from `d` to `end`.
 #[derive(Clone, Copy)]
 struct Part {
     count: usize,
     first: usize,
     d: usize,
-    long: usize,
+    end: usize,
 }
 
-/// `R` rows from `i` on, against a panel.
+impl Part {
+    /// What is left of its elements for each vector.
+    #[inline(always)]
+    fn lanes<L: Lanes, const W: usize>(&self) -> [L::Mask; W] {
+        from_fn(|w| L::first(self.end.saturating_sub(self.d + w * L::COUNT)))
+    }
+}
+
+/// `R` rows from `i` on, as far as they are before `end`, against a panel.
 ///
 /// # Safety
-/// As [`Pairs::spread`]; the panel has the part's rows.
+/// As [`Pairs::spread`]; the panel has the part's rows, and the weights those of these rows.
 #[inline(always)]
 unsafe fn rows<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     pairs: &Pairs,
     panel: *const L::Real,
-    weights: &[[L::Real; R]],
+    weights: *const L::Real,
     target: Target,
     part: Part,
-    i: usize,
+    (i, end): (usize, usize),
 ) {
     let factor = L::splat(L::Real::narrow(target.factor));
-    let Part { d, long, .. } = part;
+    let adds = target.adds || part.first > 0;
+    let lanes = part.lanes::<L, W>();
     // SAFETY: the caller's promise.
     unsafe {
+        // Of the last tile, rows that are none repeat the last one.
         let x = from_fn(|r| {
-            if PRODUCT {
-                [L::splat(L::Real::ZERO); W]
-            } else {
-                load::<L, W>(row::<L::Real>(pairs.x, i + r).add(d), long)
-            }
+            let x = row::<L::Real>(pairs.x, (i + r).min(end - 1)).cast_const().wrapping_add(part.d);
+            let vector = |w| L::load_some(x.wrapping_add(w * L::COUNT), lanes[w]);
+            from_fn(|w| if PRODUCT { L::splat(L::Real::ZERO) } else { vector(w) })
         });
-        let sums = tile::<L, PRODUCT, R, W>(x, panel, weights);
-        for r in 0..R {
-            let out = row::<L::Real>(target.out, i + r).add(d);
-            let adds = target.adds || part.first > 0;
-            let known = if adds { load::<L, W>(out, long) } else { [L::splat(L::Real::ZERO); W] };
-            store::<L, W>(from_fn(|w| sums[r][w].times_plus(factor, known[w])), out, long);
+        let sums = tile::<L, PRODUCT, R, W>(x, panel, weights, part.count);
+        for r in 0..R.min(end - i) {
+            let out = row::<L::Real>(target.out, i + r).wrapping_add(part.d);
+            for w in 0..W {
+                let out = out.wrapping_add(w * L::COUNT);
+                let known = if adds { L::load_some(out, lanes[w]) } else { L::splat(L::Real::ZERO) };
+                sums[r][w].times_plus(factor, known).store_some(out, lanes[w]);
+            }
         }
     }
 }
 
-/// The weights of `R` rows from `i` on, by row of the panel.
+/// The weights of `count` rows of x from `i` on, by row of the panel, for tiles of `R`. Lanes without a row repeat the
+/// last, or are 0.
 ///
 /// # Safety
-/// As [`Pairs::spread`].
+/// As [`Pairs::spread`]; there is place for whole vectors of the part's rows.
 #[inline(always)]
-unsafe fn weights_of<T: Copy, const R: usize>(weight: Matrix, part: Part, i: usize, to: &mut [[T; R]]) {
-    for (place, weights) in to[..part.count].iter_mut().enumerate() {
-        for r in 0..R {
+unsafe fn pack_weights<L: Lanes, const R: usize>(
+    weight: Matrix,
+    part: Part,
+    (i, count): (usize, usize),
+    to: *mut L::Real,
+) {
+    let turned = weight.turned();
+    for lane in (0..count.next_multiple_of(R)).step_by(L::COUNT) {
+        for place in (0..part.count).step_by(L::COUNT) {
+            let row = |k: usize| i + (lane + k % L::COUNT).min(count - 1);
+            let column = |k: usize| part.first + (place + k % L::COUNT).min(part.count - 1);
             // SAFETY: the caller's promise.
-            weights[r] = unsafe { at::<T>(weight, i + r, part.first + place).read() };
+            unsafe {
+                let block: [L; MOST] = if turned.strides[1] == 1 {
+                    from_fn(|k| load(turned, [column(k), i + lane], count.saturating_sub(lane)))
+                } else {
+                    turn(from_fn(|k| load(weight, [row(k), part.first + place], part.count - place)))
+                };
+                for k in 0..L::COUNT {
+                    block[k].store(to.add((place + k) * BLOCK + lane));
+                }
+            }
         }
     }
 }
 
+/// A part of a panel, packed: of each row `W` vectors, and 0 behind its elements.
+///
 /// # Safety
-/// As [`Pairs::spread`].
+/// As [`Pairs::spread`]; the panel has place for it.
+#[inline(always)]
+unsafe fn pack<L: Lanes, const W: usize>(rows: Rows, part: Part, panel: *mut L::Real) {
+    let lanes = part.lanes::<L, W>();
+    for place in 0..part.count {
+        let y = row::<L::Real>(rows, part.first + place).cast_const().wrapping_add(part.d);
+        for w in 0..W {
+            // SAFETY: the caller's promise.
+            unsafe {
+                L::load_some(y.wrapping_add(w * L::COUNT), lanes[w]).store(panel.add((place * W + w) * L::COUNT))
+            };
+        }
+    }
+}
+
+/// Panel by panel: the weights of some rows of x are packed once for all of its parts.
+///
+/// # Safety
+/// As [`Pairs::spread`]; the space is valid for reads and writes.
 #[inline(always)]
 unsafe fn all<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     pairs: &Pairs,
     weight: Matrix,
     target: Target,
+    space: *mut Space<L::Real>,
 ) {
     let width = W * L::COUNT;
-    let mut panel = [const { MaybeUninit::<L::Real>::uninit() }; SLAB * ROWS];
-    // Of as many rows of x as fill the tiles of a block.
-    let mut several = [[[L::Real::ZERO; R]; ROWS]; BLOCK];
-    let mut single = [[L::Real::ZERO; 1]; ROWS];
+    // SAFETY: the caller's promise.
+    let (panel, weights) =
+        unsafe { ((&raw mut (*space).panel).cast::<L::Real>(), (&raw mut (*space).weights).cast::<L::Real>()) };
     for from in (0..pairs.depth).step_by(SLAB) {
         let to = pairs.depth.min(from + SLAB);
         for first in (0..pairs.y.count).step_by(ROWS) {
-            let whole = Part { count: ROWS.min(pairs.y.count - first), first, d: from, long: width };
-            let parts = (from..to).step_by(width).map(|d| Part { d, long: width.min(to - d), ..whole });
-            for (block, part) in parts.clone().enumerate() {
-                for place in 0..part.count {
-                    let packed = panel[(block * part.count + place) * width..].as_mut_ptr().cast::<L::Real>();
-                    // SAFETY: the caller's promise; a block of the panel has `width` elements of each row.
-                    unsafe {
-                        let y = load::<L, W>(row::<L::Real>(pairs.y, first + place).add(part.d), part.long);
-                        store::<L, W>(y, packed, width);
-                    }
+            let whole = Part { count: ROWS.min(pairs.y.count - first), first, d: from, end: to };
+            // Each part with its place in the panel.
+            let parts =
+                (from..to).step_by(width).map(|d| (Part { d, ..whole }, panel.wrapping_add((d - from) * whole.count)));
+            let short = |part: Part| W > 1 && part.end - part.d <= L::COUNT;
+            for (part, place) in parts.clone() {
+                // SAFETY: the caller's promise; a panel has place for `width` elements of each row.
+                unsafe {
+                    if short(part) { pack::<L, 1>(pairs.y, part, place) } else { pack::<L, W>(pairs.y, part, place) }
                 }
             }
-            let panel = panel.as_ptr().cast::<L::Real>();
-            for start in (0..pairs.x.count).step_by(BLOCK * R) {
-                let end = pairs.x.count.min(start + BLOCK * R);
-                let tiles = (end - start) / R;
+            for start in (0..pairs.x.count).step_by(BLOCK) {
+                let end = pairs.x.count.min(start + BLOCK);
                 // SAFETY: the panel has the part's rows; else the caller's promise.
                 unsafe {
-                    for tile in 0..tiles {
-                        weights_of(weight, whole, start + tile * R, &mut several[tile]);
-                    }
-                    for (block, part) in parts.clone().enumerate() {
-                        let panel = panel.add(block * part.count * width);
-                        for tile in 0..tiles {
-                            let weights = &several[tile][..part.count];
-                            rows::<L, PRODUCT, R, W>(pairs, panel, weights, target, part, start + tile * R);
-                        }
-                    }
-                    for i in start + tiles * R..end {
-                        weights_of(weight, whole, i, &mut single);
-                        for (block, part) in parts.clone().enumerate() {
-                            let panel = panel.add(block * part.count * width);
-                            rows::<L, PRODUCT, 1, W>(pairs, panel, &single[..part.count], target, part, i);
+                    pack_weights::<L, R>(weight, whole, (start, end - start), weights);
+                    for (part, place) in parts.clone() {
+                        for i in (start..end).step_by(R) {
+                            let (weights, range) = (weights.add(i - start), (i, end));
+                            if short(part) {
+                                rows::<L, PRODUCT, R, 1>(pairs, place, weights, target, part, range);
+                            } else {
+                                rows::<L, PRODUCT, R, W>(pairs, place, weights, target, part, range);
+                            }
                         }
                     }
                 }
@@ -222,11 +233,13 @@ unsafe fn all<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
 /// As [`Pairs::spread`].
 #[inline(always)]
 pub(super) unsafe fn spread<L: Lanes, const R: usize, const W: usize>(pairs: &Pairs, weight: Matrix, target: Target) {
-    // SAFETY: the caller's promise.
+    let mut space = MaybeUninit::uninit();
+    let space = space.as_mut_ptr();
+    // SAFETY: the caller's promise; what is read of the space was written.
     unsafe {
         match pairs.term {
-            Term::Difference => all::<L, false, R, W>(pairs, weight, target),
-            Term::Product => all::<L, true, R, W>(pairs, weight, target),
+            Term::Difference => all::<L, false, R, W>(pairs, weight, target, space),
+            Term::Product => all::<L, true, R, W>(pairs, weight, target, space),
         }
     }
 }
