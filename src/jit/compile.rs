@@ -14,6 +14,7 @@ use crate::ir::{Dtype, Input, Kind, Point};
 use crate::nest::{Nest, Place, Step, check_in_place, check_on};
 use crate::vmath::{self, Function as Math};
 use cranelift_codegen::Context;
+use cranelift_codegen::binemit::Reloc;
 use cranelift_codegen::ir::{AbiParam, types};
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_jit::{JITBuilder, JITModule};
@@ -56,7 +57,11 @@ pub fn compile(nest: Nest, binding: Binding) -> Result<Kernel> {
     let Built { mut module, id, mut context, scratch, shared, constants, vector_loops } = build(&nest, &binding)?;
     let fail = |e: &dyn std::fmt::Display| Error::internal("jit", e.to_string());
     module.define_function(id, &mut context).map_err(|e| fail(&format!("{e:?}")))?;
-    let size = context.compiled_code().map_or(0, |code| code.code_buffer().len());
+    let code = context.compiled_code().ok_or_else(|| fail(&"no code"))?;
+    if let Some(relative) = code.buffer.relocs().iter().find(|reloc| reloc.kind != Reloc::Abs8) {
+        return Err(fail(&format!("a relative address, {relative:?}")));
+    }
+    let size = code.code_buffer().len();
     module.finalize_definitions().map_err(|e| fail(&e))?;
     let address = module.get_finalized_function(id);
     let name = symbol(&nest, &binding);
@@ -191,7 +196,10 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
         let name = format!("{name}.lanes.{step}");
         let function = module.declare_function(&name, Linkage::Local, &signature).map_err(fail)?;
         module.define_function_bytes(function, 16, &code, &[]).map_err(fail)?;
-        called.insert(step, (program, module.declare_func_in_func(function, &mut context.func)));
+        let called_as = module.declare_func_in_func(function, &mut context.func);
+        // By its whole address: the memory of two functions may lie further apart than a relative call reaches.
+        context.func.dfg.ext_funcs[called_as].colocated = false;
+        called.insert(step, (program, called_as));
         listed.push(Defined { name, step, function, text, code });
     }
     let mut emitter = Emitter::new(nest, binding, &mut context, &mut frontend, refs, natives, scratch);
