@@ -75,6 +75,18 @@ pub fn exp(x: f64) -> f64 {
     scale(exp_parts(x))
 }
 
+#[inline(always)]
+pub fn is_plain_exp(x: f64) -> bool {
+    x.abs() <= 708.0
+}
+
+#[inline(always)]
+pub fn plain_exp(x: f64) -> f64 {
+    let shifted = x.mul_add(std::f64::consts::LOG2_E, SHIFTER);
+    let m = horner(reduce(x, shifted - SHIFTER), EXP);
+    f64::from_bits(m.to_bits().wrapping_add(shifted.to_bits() << 52))
+}
+
 /// e ln 2 + log(1 + r), −0.25 < r ≤ 0.5.
 #[inline(always)]
 fn log_reduced(e: f64, r: f64) -> f64 {

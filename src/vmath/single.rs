@@ -68,6 +68,20 @@ pub fn exp(x: f32) -> f32 {
     scale(exp_parts(x))
 }
 
+/// Whether exp(x) is a normal number, and m · 2^n no step of which leaves these.
+#[inline(always)]
+pub fn is_plain_exp(x: f32) -> bool {
+    x.abs() <= 86.0
+}
+
+/// The bits of [`exp`] where [`is_plain_exp`]: m with n added to its exponent.
+#[inline(always)]
+pub fn plain_exp(x: f32) -> f32 {
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, SHIFTER);
+    let m = horner(reduce(x, shifted - SHIFTER), EXP);
+    f32::from_bits(m.to_bits().wrapping_add(shifted.to_bits() << 23))
+}
+
 /// e ln 2 + log(1 + r), −0.25 < r ≤ 0.5
 #[inline(always)]
 fn log_reduced(e: f32, r: f32) -> f32 {

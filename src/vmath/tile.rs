@@ -134,17 +134,19 @@ macro_rules! arithmetic {
             #[inline(always)]
             fn is_plain(f: Function, x: $real) -> bool {
                 match f {
+                    Function::Exp => $formulas::is_plain_exp(x),
                     Function::Log => $formulas::is_plain_log(x),
                     Function::Log1p => $formulas::is_plain_log1p(x),
-                    Function::Exp | Function::Expm1 | Function::Tanh => false,
+                    Function::Expm1 | Function::Tanh => false,
                 }
             }
             #[inline(always)]
             fn plain(f: Function, x: $real) -> $real {
                 match f {
+                    Function::Exp => $formulas::plain_exp(x),
                     Function::Log => $formulas::plain_log(x),
                     Function::Log1p => $formulas::plain_log1p(x),
-                    Function::Exp | Function::Expm1 | Function::Tanh => $real::NAN,
+                    Function::Expm1 | Function::Tanh => $real::NAN,
                 }
             }
             #[inline(always)]
