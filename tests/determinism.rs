@@ -117,6 +117,14 @@ fn fingerprints() {
             }
         }
     }
+    // Of many elements: the loops over pairs of rows.
+    for (rows, length) in [(67, 17), (131, 33), (300, 300)] {
+        for real in [Dtype::F32, Dtype::F64] {
+            let case = with_rows(find("SDMLLoss").unwrap(), real, rows, length);
+            let bits = support::losses::compiled_bits(&case).unwrap();
+            println!("loss {rows} x {length} SDMLLoss {real} {:016x}", hash(&bits));
+        }
+    }
     for seed in 0..150 {
         let case = case(seed);
         for real in [Dtype::F32, Dtype::F64] {
@@ -148,7 +156,7 @@ fn every_vector_level() {
         assert!(output.status.success(), "{level:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
         let lines: Vec<String> =
             text.lines().filter_map(|l| l.find("loss ").or(l.find("graph ")).map(|at| l[at..].to_string())).collect();
-        assert_eq!(lines.len(), 250 + 12 * 5 * 2 + 300, "{text}");
+        assert_eq!(lines.len(), 250 + 12 * 5 * 2 + 3 * 2 + 300, "{text}");
         lines
     };
     let wanted = lines(None);

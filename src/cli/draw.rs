@@ -1,6 +1,7 @@
 //! Random inputs that a loss accepts.
 
 use super::array::Array;
+use super::pages::room;
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Graph, Id, Input, Kind, Op, Point};
 use crate::oracle::graph::{Buffer, evaluate};
@@ -86,15 +87,14 @@ fn buffer(input: &Input, shape: Vec<usize>, dtype: Dtype, likely: &Likely, rng: 
 
 /// # Errors
 /// There is no memory for it.
-fn filled<T>(input: &str, shape: Vec<usize>, element: impl FnMut() -> T) -> Result<ArrayD<T>> {
+pub(super) fn filled<T>(input: &str, shape: Vec<usize>, element: impl FnMut() -> T) -> Result<ArrayD<T>> {
     let refused = || Error::Shape {
         input: input.to_string(),
         found: shape.clone(),
         problem: "needs more memory than there is".into(),
     };
     let count = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size)).ok_or_else(refused)?;
-    let mut elements = vec![];
-    elements.try_reserve_exact(count).map_err(|_| refused())?;
+    let mut elements = room(count).map_err(|_| refused())?;
     elements.extend(std::iter::repeat_with(element).take(count));
     ArrayD::from_shape_vec(IxDyn(&shape), elements).map_err(|_| refused())
 }
@@ -159,12 +159,16 @@ pub(super) fn array(buffer: &Buffer, port: &Port) -> Result<Array> {
         ($($dtype:ident $ty:ty, $float:expr, $int:expr;)*) => {
             match port.dtype {
                 $(Dtype::$dtype => {
-                    let elements: Vec<$ty> = match buffer {
-                        Buffer::Float(x) => x.iter().map(|&x| $float(x)).collect(),
-                        Buffer::Int(x) => x.iter().map(|&x| $int(x)).collect(),
-                    };
-                    let array = ArrayD::from_shape_vec(IxDyn(&port.shape), elements);
-                    Ok(Array::from(array.map_err(|e| Error::internal("check", e.to_string()))?))
+                    Ok(Array::from(match buffer {
+                        Buffer::Float(x) => {
+                            let mut numbers = x.iter();
+                            filled(&port.name, port.shape.clone(), || $float(*numbers.next().expect("as many")))?
+                        }
+                        Buffer::Int(x) => {
+                            let mut numbers = x.iter();
+                            filled(&port.name, port.shape.clone(), || $int(*numbers.next().expect("as many")))?
+                        }
+                    }))
                 })*
             }
         };

@@ -12,6 +12,7 @@ pub mod files;
 mod inspect;
 mod list;
 mod number;
+mod pages;
 mod program;
 mod serve;
 mod setup;

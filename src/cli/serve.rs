@@ -12,6 +12,7 @@
 use super::array::{Array, Element};
 use super::failure::{Failure, one_line};
 use super::files;
+use super::pages::room;
 use super::subject::{Subject, median};
 use crate::grad::Wanted;
 use crate::losses::find;
@@ -163,7 +164,8 @@ where
         let wanted = count.map_or("more bytes than there can be".into(), |n| format!("{n} bytes"));
         return Err(Failure::work(format!("{path}: shape {shape:?} takes {wanted}, but there are {}", bytes.len())));
     }
-    let elements = bytes.chunks_exact(size_of::<T>()).map(T::decode_le).collect();
+    let mut elements = room(bytes.len() / size_of::<T>()).map_err(|e| Failure::work(format!("{path}: {e}")))?;
+    elements.extend(bytes.chunks_exact(size_of::<T>()).map(T::decode_le));
     let array = ArrayD::from_shape_vec(IxDyn(shape), elements);
     Ok(Array::from(array.map_err(|e| Failure::work(format!("{path}: {e}")))?))
 }

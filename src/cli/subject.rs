@@ -1,13 +1,13 @@
 //! What is timed: a compiled loss with arrays to read and arrays to write.
 
 use super::array::Array;
+use super::draw::filled;
 use crate::error::Result;
 use crate::grad::Wanted;
 use crate::ir::Dtype;
 use crate::losses::Loss;
-use crate::runtime::{Compiled, HybridBlock, View, ViewMut};
+use crate::runtime::{Buffer, Compiled, HybridBlock, View, ViewMut};
 use half::{bf16, f16};
-use ndarray::{ArrayD, IxDyn};
 use std::time::{Duration, Instant};
 
 pub(super) struct Subject {
@@ -43,8 +43,8 @@ impl Subject {
         let start = Instant::now();
         let compiled = block.compile(&views(&inputs), wanted)?;
         let compile = start.elapsed();
-        let outputs = compiled.signature().outputs.iter().map(|b| (b.name.clone(), zeros(b.dtype, &b.shape)));
-        let outputs = outputs.collect();
+        let outputs = compiled.signature().outputs.iter().map(|b| Ok((b.name.clone(), zeros(b)?)));
+        let outputs = outputs.collect::<Result<_>>()?;
         let mut subject = Self { compiled, threads, inputs, outputs };
         let first_call = subject.time(1)?;
         Ok((subject, Times { compile, first_call }))
@@ -84,13 +84,16 @@ fn views(inputs: &[(String, Array)]) -> Vec<(&str, View<'_>)> {
     inputs.iter().map(|(name, array)| (name.as_str(), array.view())).collect()
 }
 
-fn zeros(dtype: Dtype, shape: &[usize]) -> Array {
-    match dtype {
-        Dtype::F64 => ArrayD::<f64>::zeros(IxDyn(shape)).into(),
-        Dtype::Bf16 => ArrayD::<bf16>::from_elem(IxDyn(shape), bf16::ZERO).into(),
-        Dtype::F16 => ArrayD::<f16>::from_elem(IxDyn(shape), f16::ZERO).into(),
-        _ => ArrayD::<f32>::zeros(IxDyn(shape)).into(),
-    }
+/// # Errors
+/// There is no memory for it.
+fn zeros(buffer: &Buffer) -> Result<Array> {
+    let (name, shape) = (&buffer.name, buffer.shape.clone());
+    Ok(match buffer.dtype {
+        Dtype::F64 => filled(name, shape, || 0f64)?.into(),
+        Dtype::Bf16 => filled(name, shape, || bf16::ZERO)?.into(),
+        Dtype::F16 => filled(name, shape, || f16::ZERO)?.into(),
+        _ => filled(name, shape, || 0f32)?.into(),
+    })
 }
 
 /// # Panics

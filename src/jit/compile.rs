@@ -196,10 +196,10 @@ pub(super) fn build(nest: &Nest, binding: &Binding) -> Result<Built> {
         let name = format!("{name}.lanes.{step}");
         let function = module.declare_function(&name, Linkage::Local, &signature).map_err(fail)?;
         module.define_function_bytes(function, 16, &code, &[]).map_err(fail)?;
-        let called_as = module.declare_func_in_func(function, &mut context.func);
+        let reference = module.declare_func_in_func(function, &mut context.func);
         // By its whole address: the memory of two functions may lie further apart than a relative call reaches.
-        context.func.dfg.ext_funcs[called_as].colocated = false;
-        called.insert(step, (program, called_as));
+        context.func.dfg.ext_funcs[reference].colocated = false;
+        called.insert(step, (program, reference));
         listed.push(Defined { name, step, function, text, code });
     }
     let mut emitter = Emitter::new(nest, binding, &mut context, &mut frontend, refs, natives, scratch);

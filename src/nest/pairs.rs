@@ -35,7 +35,8 @@ pub struct PairSum {
     pub factor: f64,
 }
 
-/// Rows of a block: enough that reading the other side is spread over many.
+/// Rows of a block: enough that reading the other side is spread over many. Twice as many, which is a panel of the kernel,
+/// where a sum adds to what it came to in earlier blocks.
 const BLOCK: usize = 64;
 
 /// Numbers of pairs that a block may have: two such slots stay in the second-level cache.
@@ -59,7 +60,7 @@ impl Plan {
         let (rows, columns) = (place(first.rows)?, place(first.columns)?);
         let (block, other) = if rows < columns { (first.rows, first.columns) } else { (first.columns, first.rows) };
         let terms = axes(first).iter().try_fold(1usize, |n, a| n.checked_mul(extents[a.index()]))?;
-        // What a block adds to the sums of the blocks before it, it reads and writes whole: larger blocks, fewer times.
+        // Such a block reads and writes the whole sum.
         let adds = sums.iter().any(|sum| sum.weight.is_some() && sum.columns == block);
         let most = if adds { 2 * BLOCK } else { BLOCK };
         let size = most.min(PAIRS / extents[other.index()].max(1)).max(1).min(extents[block.index()]);

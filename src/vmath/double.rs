@@ -53,14 +53,20 @@ pub const EXP: [f64; 12] = [
     2.4979388059669712e-8,
 ];
 
+#[inline(always)]
+fn exp_shifted(x: f64) -> (f64, f64) {
+    let shifted = x.mul_add(std::f64::consts::LOG2_E, SHIFTER);
+    (horner(reduce(x, shifted - SHIFTER), EXP), shifted)
+}
+
 /// m and n of exp(x) = m · 2^n; n is a whole number from −1076 to 1024, or NaN with x.
 #[inline(always)]
 pub fn exp_parts(x: f64) -> (f64, f64) {
     let [least, most] = EXP_RANGE;
     let x = if x < least { least } else { x };
     let x = if x > most { most } else { x };
-    let shifted = x.mul_add(std::f64::consts::LOG2_E, SHIFTER);
-    (horner(reduce(x, shifted - SHIFTER), EXP), shifted - SHIFTER)
+    let (m, shifted) = exp_shifted(x);
+    (m, shifted - SHIFTER)
 }
 
 /// m · 2^n of [`exp_parts`], in two factors: only the last product may round, overflow or underflow.
@@ -82,8 +88,7 @@ pub fn is_plain_exp(x: f64) -> bool {
 
 #[inline(always)]
 pub fn plain_exp(x: f64) -> f64 {
-    let shifted = x.mul_add(std::f64::consts::LOG2_E, SHIFTER);
-    let m = horner(reduce(x, shifted - SHIFTER), EXP);
+    let (m, shifted) = exp_shifted(x);
     f64::from_bits(m.to_bits().wrapping_add(shifted.to_bits() << 52))
 }
 

@@ -17,8 +17,8 @@
 //!   in their last bits: `products.rs`.)
 //! * No element outside the `n` is read or written, and none contributes to a sum.
 //!
-//! **How.** Each function is written once, as a branch-free scalar (`single.rs`, `double.rs`); logarithms have a shorter one
-//! besides, with the same bits, for blocks of plain numbers. `tile.rs` applies it to blocks of lanes, and compiles that loop
+//! **How.** Each function is written once, as a branch-free scalar (`single.rs`, `double.rs`); logarithms and `exp` have a
+//! shorter one besides, with the same bits, for blocks of plain numbers. `tile.rs` applies it to blocks of lanes, and compiles that loop
 //! once per instruction set; `rows.rs` finds the largest of a row first, `products.rs` takes one logarithm of many numbers;
 //! `registers.rs` has exp for loops that are written in registers of AVX-512;
 //! `partial.rs` has the partial sums, in registers where that is AVX-512, which also has an instruction for the last step of

@@ -46,14 +46,21 @@ pub const EXP_RANGE: [f32; 2] = [-104.0, 89.0];
 /// 1 + r + r² Q(r), |r| ≤ ln 2 / 2: 2^-27.9
 pub const EXP: [f32; 7] = [1.0, 1.0, 0.5, 0.166_665_33, 0.041_667_197, 0.008_367_551_5, 0.001_386_544];
 
+/// m and SHIFTER + n of exp(x) = m · 2^n.
+#[inline(always)]
+fn exp_shifted(x: f32) -> (f32, f32) {
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, SHIFTER);
+    (horner(reduce(x, shifted - SHIFTER), EXP), shifted)
+}
+
 /// m and n of exp(x) = m · 2^n; n is a whole number from −150 to 128, or NaN with x.
 #[inline(always)]
 pub fn exp_parts(x: f32) -> (f32, f32) {
     let [least, most] = EXP_RANGE;
     let x = if x < least { least } else { x };
     let x = if x > most { most } else { x };
-    let shifted = x.mul_add(std::f32::consts::LOG2_E, SHIFTER);
-    (horner(reduce(x, shifted - SHIFTER), EXP), shifted - SHIFTER)
+    let (m, shifted) = exp_shifted(x);
+    (m, shifted - SHIFTER)
 }
 
 /// m · 2^n of [`exp_parts`], in two factors: only the last product may round, overflow or underflow.
@@ -68,7 +75,7 @@ pub fn exp(x: f32) -> f32 {
     scale(exp_parts(x))
 }
 
-/// Whether exp(x) is a normal number, and m · 2^n no step of which leaves these.
+/// Within these limits m, 2^n and exp(x) are normal numbers.
 #[inline(always)]
 pub fn is_plain_exp(x: f32) -> bool {
     x.abs() <= 86.0
@@ -77,8 +84,7 @@ pub fn is_plain_exp(x: f32) -> bool {
 /// The bits of [`exp`] where [`is_plain_exp`]: m with n added to its exponent.
 #[inline(always)]
 pub fn plain_exp(x: f32) -> f32 {
-    let shifted = x.mul_add(std::f32::consts::LOG2_E, SHIFTER);
-    let m = horner(reduce(x, shifted - SHIFTER), EXP);
+    let (m, shifted) = exp_shifted(x);
     f32::from_bits(m.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 

@@ -154,6 +154,23 @@ fn same_bits_at_every_level_and_place() {
     check::<f64>();
 }
 
+/// Blocks without special results have a formula of their own below AVX-512; its limits are 86 and 708.
+#[test]
+fn exp_of_plain_blocks() {
+    fn check<T: Bits>(limit: f64) {
+        let mut random = Random(7);
+        let mut x: Vec<T> = (0..2048).map(|_| T::of(random.uniform(-limit, limit))).collect();
+        x.extend([-limit, limit, 0.0, -0.0].map(T::of));
+        x.resize(x.len().next_multiple_of(32), T::of(limit));
+        let wanted: Vec<T> = x.iter().map(|&x| scalar(Exp, x)).collect();
+        for level in Level::available() {
+            assert_eq!(bits(&run(level, Exp, &x, T::of(1.0), T::of(-0.0)).0), bits(&wanted), "{level:?}");
+        }
+    }
+    check::<f32>(86.0);
+    check::<f64>(708.0);
+}
+
 /// exp of a register is that of the tile functions.
 #[cfg(target_arch = "x86_64")]
 #[test]

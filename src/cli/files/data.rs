@@ -5,6 +5,7 @@
 
 use super::error::Problem;
 use crate::cli::array::{Array, Dtype, Element};
+use crate::cli::pages::room;
 use half::{bf16, f16};
 use ndarray::{ArrayD, IxDyn, ShapeBuilder};
 use std::io::Read;
@@ -81,11 +82,9 @@ impl Layout {
     fn elements<T: Element>(&self, source: &mut impl Read) -> Result<Vec<T>, Problem> {
         let size = size_of::<T>();
         let mut left = self.bytes()? as usize;
-        let mut elements = Vec::new();
         // Fallible: a sparse file may be larger than memory.
-        elements
-            .try_reserve_exact(left / size)
-            .map_err(|_| Problem::Memory { shape: self.shape.clone(), dtype: self.dtype })?;
+        let mut elements =
+            room(left / size).map_err(|_| Problem::Memory { shape: self.shape.clone(), dtype: self.dtype })?;
         let mut chunk = vec![0; left.min(CHUNK)];
         while left > 0 {
             let part = left.min(CHUNK);

@@ -20,7 +20,7 @@ const WIDE: usize = 64;
 /// Rows of the other side whose numbers are gathered before they are written: a multiple of rows of a tile and of lanes.
 const GROUP: usize = 48;
 
-/// What a call writes down, from the beginning of a line of the cache on, so that no vector lies across two.
+/// Scratch of a call, from the beginning of a line of the cache on, so that no vector lies across two.
 #[repr(align(64))]
 struct Space<T> {
     /// Packed rows, element by element.
@@ -122,15 +122,20 @@ unsafe fn write<L: Lanes>(group: *const L::Real, [packed, count]: [usize; 2], ou
 /// some of the elements.
 ///
 /// # Safety
-/// As [`Pairs::contract`]; the space is valid for reads and writes.
+/// As [`Pairs::contract`]; the space is valid for writes, and nothing is read of it that was not written.
 #[inline(always)]
-unsafe fn few<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
+unsafe fn panel<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     packed: Rows,
     rows: Rows,
     elements: Range<usize>,
     out: Matrix,
     space: *mut Space<L::Real>,
 ) {
+    const {
+        let lanes = L::COUNT;
+        assert!(GROUP.is_multiple_of(R) && GROUP.is_multiple_of(lanes));
+        assert!(SLAB.is_multiple_of(lanes) && W * lanes <= WIDE);
+    }
     // SAFETY: the caller's promise; a panel has place for all elements of its lanes, a group for whole tiles.
     unsafe {
         let (panel, group) = ((&raw mut (*space).panel).cast(), (&raw mut (*space).group).cast::<L::Real>());
@@ -140,8 +145,8 @@ unsafe fn few<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
             for place in (0..count).step_by(R) {
                 // Of the last tile, rows that are none repeat the last one.
                 let of = |r: usize| row::<L::Real>(rows, start + (place + r).min(count - 1)).cast_const();
-                let rows = from_fn(|r| of(r).add(elements.start));
-                let sums = tile::<L, PRODUCT, R, W>(panel, rows, elements.len());
+                let from = from_fn(|r| of(r).add(elements.start));
+                let sums = tile::<L, PRODUCT, R, W>(panel, from, elements.len());
                 for r in 0..R {
                     for w in 0..W {
                         sums[r][w].store(group.add((place + r) * WIDE + w * L::COUNT));
@@ -157,7 +162,7 @@ unsafe fn few<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
 /// Every row of `packed` against every row of `rows`: `out[i, j]` by their numbers.
 ///
 /// # Safety
-/// As [`few`].
+/// As [`panel`].
 #[inline(always)]
 unsafe fn all<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     packed: Rows,
@@ -167,17 +172,18 @@ unsafe fn all<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     space: *mut Space<L::Real>,
 ) {
     let real = L::Real::DTYPE;
-    for from in (0..depth).step_by(SLAB) {
+    // Of no elements the sums are 0.
+    for from in (0..depth.max(1)).step_by(SLAB) {
         for i in (0..packed.count).step_by(W * L::COUNT) {
             let some = packed.part(&(i..packed.count.min(i + W * L::COUNT)), real);
             let (elements, out) = (from..depth.min(from + SLAB), out.from([i, 0], real));
             // SAFETY: the caller's promise.
             unsafe {
                 match some.count.div_ceil(L::COUNT) {
-                    1 if W > 1 => few::<L, PRODUCT, R, 1>(some, rows, elements, out, space),
-                    2 if W > 2 => few::<L, PRODUCT, R, 2>(some, rows, elements, out, space),
-                    3 if W > 3 => few::<L, PRODUCT, R, 3>(some, rows, elements, out, space),
-                    _ => few::<L, PRODUCT, R, W>(some, rows, elements, out, space),
+                    1 if W > 1 => panel::<L, PRODUCT, R, 1>(some, rows, elements, out, space),
+                    2 if W > 2 => panel::<L, PRODUCT, R, 2>(some, rows, elements, out, space),
+                    3 if W > 3 => panel::<L, PRODUCT, R, 3>(some, rows, elements, out, space),
+                    _ => panel::<L, PRODUCT, R, W>(some, rows, elements, out, space),
                 }
             }
         }

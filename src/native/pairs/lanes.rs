@@ -355,6 +355,7 @@ mod x86 {
     );
 
     /// Elements of two registers by turns: those of the lower halves, and those of the upper.
+    #[inline]
     #[target_feature(enable = "avx512f")]
     fn interleave_16(a: __m512, b: __m512) -> [__m512; 2] {
         let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
@@ -362,6 +363,7 @@ mod x86 {
         [_mm512_permutex2var_ps(a, low, b), _mm512_permutex2var_ps(a, high, b)]
     }
 
+    #[inline]
     #[target_feature(enable = "avx512f")]
     fn interleave_8(a: __m512d, b: __m512d) -> [__m512d; 2] {
         let low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
@@ -369,12 +371,14 @@ mod x86 {
         [_mm512_permutex2var_pd(a, low, b), _mm512_permutex2var_pd(a, high, b)]
     }
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn interleave_2x4(a: __m256, b: __m256) -> [__m256; 2] {
         let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
         [_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high)]
     }
 
+    #[inline]
     #[target_feature(enable = "avx2")]
     fn interleave_2x2(a: __m256d, b: __m256d) -> [__m256d; 2] {
         let (low, high) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));

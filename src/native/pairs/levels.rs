@@ -1,5 +1,5 @@
-//! The loops over pairs of rows for each vector level, with as many rows at a time as its registers hold: the same bits
-//! at every level, as no sum of a pair depends on what is done beside it.
+//! The loops over pairs of rows for each vector level, with as many sums at a time as its registers hold (at AVX2 those of a
+//! spread, whose rows are read from memory again): the same bits at every level, as no sum depends on what is done beside it.
 
 use super::contract::contract;
 use super::spread::{Target, spread};
@@ -23,6 +23,12 @@ macro_rules! levels {
                 // SAFETY: the caller's promise.
                 unsafe { contract::<super::lanes::$avx2, 6, 1>(pairs, out) }
             }
+            // By itself, so that its scratch is not on the stack of the others.
+            #[inline(never)]
+            unsafe fn baseline(pairs: &Pairs, out: Matrix) {
+                // SAFETY: the caller's promise.
+                unsafe { contract::<$array, 2, 1>(pairs, out) }
+            }
             // SAFETY: the caller's promise; the level is one that this machine has.
             unsafe {
                 match level() {
@@ -30,7 +36,7 @@ macro_rules! levels {
                     Ok(Level::Avx512) => avx512(pairs, out),
                     #[cfg(target_arch = "x86_64")]
                     Ok(Level::Avx2Fma) => avx2(pairs, out),
-                    _ => contract::<$array, 2, 1>(pairs, out),
+                    _ => baseline(pairs, out),
                 }
             }
         }
@@ -50,6 +56,11 @@ macro_rules! levels {
                 // SAFETY: the caller's promise.
                 unsafe { spread::<super::lanes::$avx2, 4, 1>(pairs, weight, target) }
             }
+            #[inline(never)]
+            unsafe fn baseline(pairs: &Pairs, weight: Matrix, target: Target) {
+                // SAFETY: the caller's promise.
+                unsafe { spread::<$array, 2, 1>(pairs, weight, target) }
+            }
             let target = Target { out, factor, adds };
             // SAFETY: as above.
             unsafe {
@@ -58,7 +69,7 @@ macro_rules! levels {
                     Ok(Level::Avx512) => avx512(pairs, weight, target),
                     #[cfg(target_arch = "x86_64")]
                     Ok(Level::Avx2Fma) => avx2(pairs, weight, target),
-                    _ => spread::<$array, 2, 1>(pairs, weight, target),
+                    _ => baseline(pairs, weight, target),
                 }
             }
         }

@@ -14,11 +14,11 @@ use std::mem::MaybeUninit;
 const SLAB: usize = 256;
 const ROWS: usize = 128;
 
-/// Rows of x whose weights are packed at once: a multiple of rows of a tile and of lanes. They are in the first-level cache
-/// with a part of the panel.
+/// Rows of x whose weights are packed at once: a multiple of rows of a tile and of lanes. In f32 they are in a first-level
+/// cache of 48 KiB, with a part of the panel.
 const BLOCK: usize = 48;
 
-/// What a call writes down, from the beginning of a line of the cache on, so that no vector lies across two.
+/// Scratch of a call, from the beginning of a line of the cache on, so that no vector lies across two.
 #[repr(align(64))]
 struct Space<T> {
     /// Parts of rows of y, row by row.
@@ -39,7 +39,7 @@ pub(super) struct Target {
 /// sums of their own.
 ///
 /// # Safety
-/// The panel and the weights, from the first row's on, are valid for reads of `count` rows.
+/// The panel has `count` rows, and there are as many of weights, `BLOCK` apart, of which `R` numbers are read.
 #[inline(always)]
 unsafe fn tile<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     x: [[L; W]; R],
@@ -74,7 +74,8 @@ unsafe fn tile<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     totals
 }
 
-/// A panel's part: `count` rows of y from `first` on, and of all rows the elements from `d` to `end`.
+/// A panel's part: `count` rows of y from `first` on, and of all rows the elements from `d` on, as many as its vectors have
+/// lanes, and none from `end` on.
 #[derive(Clone, Copy)]
 struct Part {
     count: usize,
@@ -84,9 +85,9 @@ struct Part {
 }
 
 impl Part {
-    /// What is left of its elements for each vector.
+    /// The lanes of each vector that have elements.
     #[inline(always)]
-    fn lanes<L: Lanes, const W: usize>(&self) -> [L::Mask; W] {
+    fn masks<L: Lanes, const W: usize>(&self) -> [L::Mask; W] {
         from_fn(|w| L::first(self.end.saturating_sub(self.d + w * L::COUNT)))
     }
 }
@@ -106,13 +107,13 @@ unsafe fn rows<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
 ) {
     let factor = L::splat(L::Real::narrow(target.factor));
     let adds = target.adds || part.first > 0;
-    let lanes = part.lanes::<L, W>();
+    let masks = part.masks::<L, W>();
     // SAFETY: the caller's promise.
     unsafe {
         // Of the last tile, rows that are none repeat the last one.
         let x = from_fn(|r| {
             let x = row::<L::Real>(pairs.x, (i + r).min(end - 1)).cast_const().wrapping_add(part.d);
-            let vector = |w| L::load_some(x.wrapping_add(w * L::COUNT), lanes[w]);
+            let vector = |w| L::load_some(x.wrapping_add(w * L::COUNT), masks[w]);
             from_fn(|w| if PRODUCT { L::splat(L::Real::ZERO) } else { vector(w) })
         });
         let sums = tile::<L, PRODUCT, R, W>(x, panel, weights, part.count);
@@ -120,8 +121,8 @@ unsafe fn rows<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
             let out = row::<L::Real>(target.out, i + r).wrapping_add(part.d);
             for w in 0..W {
                 let out = out.wrapping_add(w * L::COUNT);
-                let known = if adds { L::load_some(out, lanes[w]) } else { L::splat(L::Real::ZERO) };
-                sums[r][w].times_plus(factor, known).store_some(out, lanes[w]);
+                let known = if adds { L::load_some(out, masks[w]) } else { L::splat(L::Real::ZERO) };
+                sums[r][w].times_plus(factor, known).store_some(out, masks[w]);
             }
         }
     }
@@ -142,14 +143,14 @@ unsafe fn pack_weights<L: Lanes, const R: usize>(
     let turned = weight.turned();
     for lane in (0..count.next_multiple_of(R)).step_by(L::COUNT) {
         for place in (0..part.count).step_by(L::COUNT) {
-            let row = |k: usize| i + (lane + k % L::COUNT).min(count - 1);
-            let column = |k: usize| part.first + (place + k % L::COUNT).min(part.count - 1);
+            let of_x = |k: usize| i + (lane + k % L::COUNT).min(count - 1);
+            let of_y = |k: usize| part.first + (place + k % L::COUNT).min(part.count - 1);
             // SAFETY: the caller's promise.
             unsafe {
                 let block: [L; MOST] = if turned.strides[1] == 1 {
-                    from_fn(|k| load(turned, [column(k), i + lane], count.saturating_sub(lane)))
+                    from_fn(|k| load(turned, [of_y(k), i + lane], count.saturating_sub(lane)))
                 } else {
-                    turn(from_fn(|k| load(weight, [row(k), part.first + place], part.count - place)))
+                    turn(from_fn(|k| load(weight, [of_x(k), part.first + place], part.count - place)))
                 };
                 for k in 0..L::COUNT {
                     block[k].store(to.add((place + k) * BLOCK + lane));
@@ -165,13 +166,13 @@ unsafe fn pack_weights<L: Lanes, const R: usize>(
 /// As [`Pairs::spread`]; the panel has place for it.
 #[inline(always)]
 unsafe fn pack<L: Lanes, const W: usize>(rows: Rows, part: Part, panel: *mut L::Real) {
-    let lanes = part.lanes::<L, W>();
+    let masks = part.masks::<L, W>();
     for place in 0..part.count {
         let y = row::<L::Real>(rows, part.first + place).cast_const().wrapping_add(part.d);
         for w in 0..W {
             // SAFETY: the caller's promise.
             unsafe {
-                L::load_some(y.wrapping_add(w * L::COUNT), lanes[w]).store(panel.add((place * W + w) * L::COUNT))
+                L::load_some(y.wrapping_add(w * L::COUNT), masks[w]).store(panel.add((place * W + w) * L::COUNT))
             };
         }
     }
@@ -180,7 +181,7 @@ unsafe fn pack<L: Lanes, const W: usize>(rows: Rows, part: Part, panel: *mut L::
 /// Panel by panel: the weights of some rows of x are packed once for all of its parts.
 ///
 /// # Safety
-/// As [`Pairs::spread`]; the space is valid for reads and writes.
+/// As [`Pairs::spread`]; the space is valid for writes, and nothing is read of it that was not written.
 #[inline(always)]
 unsafe fn all<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     pairs: &Pairs,
@@ -188,13 +189,19 @@ unsafe fn all<L: Lanes, const PRODUCT: bool, const R: usize, const W: usize>(
     target: Target,
     space: *mut Space<L::Real>,
 ) {
+    const {
+        let lanes = L::COUNT;
+        assert!(BLOCK.is_multiple_of(R) && BLOCK.is_multiple_of(lanes));
+        assert!(ROWS.is_multiple_of(lanes) && SLAB.is_multiple_of(W * lanes));
+    }
     let width = W * L::COUNT;
     // SAFETY: the caller's promise.
     let (panel, weights) =
         unsafe { ((&raw mut (*space).panel).cast::<L::Real>(), (&raw mut (*space).weights).cast::<L::Real>()) };
     for from in (0..pairs.depth).step_by(SLAB) {
         let to = pairs.depth.min(from + SLAB);
-        for first in (0..pairs.y.count).step_by(ROWS) {
+        // Of no rows the sums are 0.
+        for first in (0..pairs.y.count.max(1)).step_by(ROWS) {
             let whole = Part { count: ROWS.min(pairs.y.count - first), first, d: from, end: to };
             // Each part with its place in the panel.
             let parts =

@@ -12,7 +12,7 @@ struct Held<T> {
 impl<T: Real + Into<f64>> Held<T> {
     fn new(count: usize, depth: usize, seed: u64) -> Self {
         let stride = depth + 3;
-        Self { numbers: numbers((count - 1) * stride + depth, seed), stride }
+        Self { numbers: numbers((count * stride).saturating_sub(stride - depth), seed), stride }
     }
 
     fn rows(&mut self, count: usize) -> Rows {
@@ -38,7 +38,7 @@ fn layouts(n: usize, m: usize) -> [[usize; 2]; 3] {
     [[m, 1], [1, n], [2 * m + 1, 2]]
 }
 
-fn agree<T: Real + Into<f64>>([n, m, depth]: [usize; 3], term: Term, error: f64) {
+fn agree<T: Real + Into<f64>>([n, m, depth]: [usize; 3], term: Term, adds: bool, error: f64) {
     let (mut x, mut y) = (Held::<T>::new(n, depth, 1), Held::<T>::new(m, depth, 2));
     for strides in layouts(n, m) {
         let place = |i: usize, j: usize| i * strides[0] + j * strides[1];
@@ -46,7 +46,7 @@ fn agree<T: Real + Into<f64>>([n, m, depth]: [usize; 3], term: Term, error: f64)
             start: numbers.as_mut_ptr().cast(),
             strides: strides.map(|stride| stride as isize),
         };
-        let mut weight: Vec<T> = numbers(place(n - 1, m - 1) + 1, 3);
+        let mut weight: Vec<T> = numbers(if m == 0 { 0 } else { place(n - 1, m - 1) + 1 }, 3);
         let mut out = weight.clone();
         let mut spread = Held::<T>::new(n, depth, 4);
         let before: Vec<f64> = spread.numbers.iter().map(|&number| number.into()).collect();
@@ -54,8 +54,11 @@ fn agree<T: Real + Into<f64>>([n, m, depth]: [usize; 3], term: Term, error: f64)
         // SAFETY: the buffers have the sizes that are told.
         unsafe {
             pairs.contract(matrix(&mut out));
-            pairs.spread(matrix(&mut weight), spread.rows(n), -1.0, true);
+            pairs.spread(matrix(&mut weight), spread.rows(n), -1.0, adds);
         }
+        let pair = |at: usize| (0..n).any(|i| (0..m).any(|j| place(i, j) == at));
+        let apart = (0..out.len()).filter(|_| strides[1] == 2).filter(|&at| !pair(at));
+        apart.for_each(|at| assert_eq!(out[at].into(), weight[at].into(), "{n} {m} {depth} {term:?}: a gap"));
         for i in 0..n {
             for j in 0..m {
                 let of = |d| match term {
@@ -73,7 +76,7 @@ fn agree<T: Real + Into<f64>>([n, m, depth]: [usize; 3], term: Term, error: f64)
                 if i * spread.stride + d >= spread.numbers.len() {
                     continue;
                 }
-                let known = before[i * spread.stride + d];
+                let known = if adds || d >= depth { before[i * spread.stride + d] } else { 0.0 };
                 let of = |j: usize| {
                     let weight: f64 = weight[place(i, j)].into();
                     match term {
@@ -106,12 +109,16 @@ fn agrees_with_the_definition_at_every_size() {
         [64, 150, 15],
         [5, 300, 600],
         [2, 3, 1100],
+        [3, 2, 0],
+        [3, 0, 2],
     ];
     for size in sizes {
         for term in Term::ALL {
-            agree::<f32>(size, term, 3e-7);
-            // The definition is computed in f64 too, one term after the other.
-            agree::<f64>(size, term, 1e-13);
+            for adds in [false, true] {
+                agree::<f32>(size, term, adds, 3e-7);
+                // The definition is computed in f64 too, one term after the other.
+                agree::<f64>(size, term, adds, 1e-13);
+            }
         }
     }
 }

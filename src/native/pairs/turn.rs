@@ -2,8 +2,8 @@
 
 use super::lanes::{Lanes, MOST};
 
-/// As many vectors as each has lanes: lane j of vector i becomes lane i of vector j. Each round moves the highest bit of a
-/// lane's number behind those of its vector's number, and that one's highest bit behind the lane's.
+/// The first `COUNT` vectors: lane j of vector i becomes lane i of vector j. A place is the bits of its vector's number and
+/// those of its lane's behind them; each round turns all of these by one, the highest bit to the end.
 #[inline(always)]
 pub(super) fn turn<L: Lanes>(mut block: [L; MOST]) -> [L; MOST] {
     for _ in 0..L::COUNT.ilog2() {

@@ -34,7 +34,7 @@ fn single_error(f: Function, x: f32, y: f32) -> f64 {
 
 /// The greatest error over the `f32` with bits `start..end` in steps of `step`, and where.
 fn single_worst(f: Function, start: u64, end: u64, step: u64) -> (f64, f32) {
-    // The first has the formulas of the next, and may have to compute its multiply-adds in many steps.
+    // The baseline has the formulas of the next level, but maybe no instruction for multiply-adds: too slow for every number.
     let levels = Level::available();
     let levels = &levels[usize::from(levels.len() > 1)..];
     let entries: Vec<_> = levels.iter().map(|&level| entry_at::<f32>(level, f)).collect();
