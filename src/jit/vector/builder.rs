@@ -6,12 +6,18 @@ use super::program::*;
 use crate::ir::{AxisId, Dtype, Fold, Id, Kind, Op, Point};
 use crate::nest::{Nest, Place, SlotId, Step};
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Bytes of a row whose end, which does not pass the caches, is little.
 const WRITE_LONG: usize = 1 << 12;
 
 /// Bytes from what is read to what is asked for ahead of it, where caches do not hold it.
 const AHEAD: usize = 256;
+
+/// The same where a call's buffers take so much that the last cache has a part of them: what it does not have is asked for
+/// long before, while what it has is read.
+const LONG_AHEAD: usize = 6 << 10;
+const PARTLY_CACHED: Range<usize> = 32 << 20..128 << 20;
 
 /// Elements from lane to lane, at most: those of an iteration are within what an instruction may add to an address.
 const REACH: usize = 1 << 20;
@@ -249,7 +255,9 @@ impl Builder<'_> {
             let far = stride == 1 && self.is_far(source);
             let next = |read| next_block(self.nest, self.binding, read);
             let ahead = if let Source::Read(read) = source { next(read) } else { None };
-            self.program.streams.push(Stream { source, stride, doubled, far, ahead: ahead.unwrap_or(AHEAD) });
+            let partly = PARTLY_CACHED.contains(&self.binding.bytes(self.nest));
+            let ahead = ahead.unwrap_or(if partly { LONG_AHEAD } else { AHEAD });
+            self.program.streams.push(Stream { source, stride, doubled, far, ahead });
             self.program.streams.len() - 1
         }))
     }
