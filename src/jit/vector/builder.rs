@@ -15,7 +15,7 @@ const WRITE_LONG: usize = 1 << 12;
 const AHEAD: usize = 256;
 
 /// The same where a call's buffers take so much that the last cache has a part of them: what it does not have is asked for
-/// long before, while what it has is read.
+/// long before, while what it has is read. Beside calls, which ask for what is theirs, it is no better.
 const LONG_AHEAD: usize = 6 << 10;
 const PARTLY_CACHED: Range<usize> = 32 << 20..128 << 20;
 
@@ -255,7 +255,7 @@ impl Builder<'_> {
             let far = stride == 1 && self.is_far(source);
             let next = |read| next_block(self.nest, self.binding, read);
             let ahead = if let Source::Read(read) = source { next(read) } else { None };
-            let partly = PARTLY_CACHED.contains(&self.binding.bytes(self.nest));
+            let partly = self.alone && PARTLY_CACHED.contains(&self.binding.bytes(self.nest));
             let ahead = ahead.unwrap_or(if partly { LONG_AHEAD } else { AHEAD });
             self.program.streams.push(Stream { source, stride, doubled, far, ahead });
             self.program.streams.len() - 1
