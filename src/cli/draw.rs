@@ -1,15 +1,15 @@
 //! Random inputs that a loss accepts.
 
 use super::array::Array;
-use super::pages::room;
+use super::pages::filled;
 use crate::error::{Error, Result};
 use crate::ir::{AxisId, Dtype, Graph, Id, Input, Kind, Op, Point};
 use crate::oracle::graph::{Buffer, evaluate};
 use crate::trace::{Port, Trace};
 use fastrand::Rng;
 use half::{bf16, f16};
-use ndarray::{ArrayD, IxDyn};
 use std::collections::HashMap;
+use std::iter::repeat_with;
 
 /// Buffers for a graph of the trace, drawn until the interpreter accepts them: floats between 0.05 and 0.95, integers
 /// from 0 up to what they are used for, and every other one what it is compared with; the bound is halved for an input
@@ -76,27 +76,13 @@ fn buffer(input: &Input, shape: Vec<usize>, dtype: Dtype, likely: &Likely, rng: 
     Ok(match input.kind {
         Kind::Float => {
             let element = || likely.mark(rng).unwrap_or_else(|| float(dtype, rng));
-            Buffer::Float(filled(&input.name, shape, element)?)
+            Buffer::Float(filled(&input.name, &shape, repeat_with(element))?)
         }
         _ => {
             let element = || likely.mark(rng).map_or_else(|| rng.i64(0..=likely.bound), |mark| mark as i64);
-            Buffer::Int(filled(&input.name, shape, element)?)
+            Buffer::Int(filled(&input.name, &shape, repeat_with(element))?)
         }
     })
-}
-
-/// # Errors
-/// There is no memory for it.
-pub(super) fn filled<T>(input: &str, shape: Vec<usize>, element: impl FnMut() -> T) -> Result<ArrayD<T>> {
-    let refused = || Error::Shape {
-        input: input.to_string(),
-        found: shape.clone(),
-        problem: "needs more memory than there is".into(),
-    };
-    let count = shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size)).ok_or_else(refused)?;
-    let mut elements = room(count).map_err(|_| refused())?;
-    elements.extend(std::iter::repeat_with(element).take(count));
-    ArrayD::from_shape_vec(IxDyn(&shape), elements).map_err(|_| refused())
 }
 
 /// The constants that elements of an input are compared with.
@@ -160,14 +146,8 @@ pub(super) fn array(buffer: &Buffer, port: &Port) -> Result<Array> {
             match port.dtype {
                 $(Dtype::$dtype => {
                     Ok(Array::from(match buffer {
-                        Buffer::Float(x) => {
-                            let mut numbers = x.iter();
-                            filled(&port.name, port.shape.clone(), || $float(*numbers.next().expect("as many")))?
-                        }
-                        Buffer::Int(x) => {
-                            let mut numbers = x.iter();
-                            filled(&port.name, port.shape.clone(), || $int(*numbers.next().expect("as many")))?
-                        }
+                        Buffer::Float(x) => filled(&port.name, &port.shape, x.iter().map(|&x| $float(x)))?,
+                        Buffer::Int(x) => filled(&port.name, &port.shape, x.iter().map(|&x| $int(x)))?,
                     }))
                 })*
             }

@@ -1,13 +1,14 @@
 //! What is timed: a compiled loss with arrays to read and arrays to write.
 
 use super::array::Array;
-use super::draw::filled;
+use super::pages::filled;
 use crate::error::Result;
 use crate::grad::Wanted;
 use crate::ir::Dtype;
 use crate::losses::Loss;
 use crate::runtime::{Buffer, Compiled, HybridBlock, View, ViewMut};
 use half::{bf16, f16};
+use std::iter::repeat;
 use std::time::{Duration, Instant};
 
 pub(super) struct Subject {
@@ -87,12 +88,12 @@ fn views(inputs: &[(String, Array)]) -> Vec<(&str, View<'_>)> {
 /// # Errors
 /// There is no memory for it.
 fn zeros(buffer: &Buffer) -> Result<Array> {
-    let (name, shape) = (&buffer.name, buffer.shape.clone());
+    let (name, shape) = (&buffer.name, &buffer.shape);
     Ok(match buffer.dtype {
-        Dtype::F64 => filled(name, shape, || 0f64)?.into(),
-        Dtype::Bf16 => filled(name, shape, || bf16::ZERO)?.into(),
-        Dtype::F16 => filled(name, shape, || f16::ZERO)?.into(),
-        _ => filled(name, shape, || 0f32)?.into(),
+        Dtype::F64 => filled(name, shape, repeat(0f64))?.into(),
+        Dtype::Bf16 => filled(name, shape, repeat(bf16::ZERO))?.into(),
+        Dtype::F16 => filled(name, shape, repeat(f16::ZERO))?.into(),
+        _ => filled(name, shape, repeat(0f32))?.into(),
     })
 }
 
